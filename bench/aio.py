@@ -1,0 +1,122 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The all-in-one OpenStack (tools/aio), as the figures use it."""
+
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+import time
+import uuid
+
+import openstack
+
+from bench import archive
+from bench import container
+from bench import program
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
+COMMAND = str(CHECKOUT / 'tools' / 'aio')
+
+
+class Failed(Exception):
+    """Something that a figure needs did not work."""
+
+
+class Cloud:
+    """The cloud, and its files on this host. Removes what it has made."""
+
+    def __init__(self, flavor='c1.tiny', network='private'):
+        text = subprocess.run([COMMAND, 'env'], check=True, text=True,
+                              capture_output=True).stdout
+        os.environ.update(re.findall(r'^export (\w+)=(\S+)$', text,
+                                     re.MULTILINE))
+        self.directory = pathlib.Path(
+            os.environ['OS_CLIENT_CONFIG_FILE']).parent.parent
+        self.sdk = openstack.connect()
+        self.instances = self.directory / 'state' / 'nova' / 'instances'
+        self.base = self.directory / 'base'
+        self._flavor = self.sdk.compute.find_flavor(flavor).id
+        self._network = self.sdk.network.find_network(network).id
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self._stack.close()
+
+    def log_file(self, service):
+        """Path of a service's log."""
+        return self.directory / 'log' / f'{service}.log'
+
+    def docker_image(self, work):
+        """Upload a docker image with nothing but the timed program."""
+        path = archive.docker_archive(
+            pathlib.Path(work) / 'image.tar', container.COMMAND,
+            program.elf())
+        return self.upload(path, 'docker', 'raw')
+
+    def upload(self, path, container_format, disk_format):
+        """Upload an image."""
+        image = self.sdk.image.create_image(
+            name='bench-' + uuid.uuid4().hex[:8], filename=str(path),
+            container_format=container_format, disk_format=disk_format,
+            wait=True, allow_duplicates=True, validate_checksum=False)
+        self._stack.callback(self.sdk.image.delete_image, image.id)
+        return image
+
+    def create(self, image):
+        """Create a server and wait until it is ACTIVE."""
+        server = self.sdk.compute.create_server(
+            name='bench-' + uuid.uuid4().hex[:8], image_id=image.id,
+            flavor_id=self._flavor, networks=[{'uuid': self._network}])
+        self._stack.callback(self.delete, server)
+        return self.wait(server, 'ACTIVE')
+
+    def wait(self, server, status, timeout=300):
+        """Wait for a status."""
+        deadline = time.monotonic() + timeout
+        while True:
+            server = self.sdk.compute.get_server(server.id)
+            if server.status == status:
+                return server
+            if server.status == 'ERROR' or time.monotonic() > deadline:
+                raise Failed('server %s is %s, not %s: %s' % (
+                    server.id, server.status, status, server.fault))
+            time.sleep(0.2)
+
+    def wait_line(self, server, line=program.MARKER, timeout=300):
+        """Wait until the console has a line."""
+        deadline = time.monotonic() + timeout
+        path = self.instances / server.id / 'console.log'
+        while line not in (path.read_bytes() if path.exists()
+                                   else b''):
+            if time.monotonic() > deadline:
+                raise Failed('server %s has not printed its line' % server.id)
+            time.sleep(0.1)
+
+    def stop(self, server):
+        """Stop a server; its domain stays defined."""
+        self.sdk.compute.stop_server(server)
+        return self.wait(server, 'SHUTOFF')
+
+    def domain_name(self, server):
+        """Name of the server's libvirt domain."""
+        return self.sdk.compute.get_server(server.id).instance_name
+
+    def delete(self, server):
+        """Delete a server and wait until it is gone."""
+        self.sdk.compute.delete_server(server.id, ignore_missing=True)
+        self.sdk.compute.wait_for_delete(server, interval=0.3, wait=300)

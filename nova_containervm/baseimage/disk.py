@@ -1,0 +1,158 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Makes the disk image: a partition table, a boot partition, ext4, qcow2.
+
+All of it is made in ordinary files with mtools, syslinux and e2fsprogs: no
+loop devices, no mounts, no root.
+"""
+
+import os
+import pathlib
+import struct
+
+from nova_containervm.baseimage import errors
+from nova_containervm.baseimage import tools
+
+SECTOR = 512
+MIB = 1 << 20
+
+# Fixed, for reproducibility: nothing ever looks a file system up by them,
+# and every server's disk is a copy anyway.
+_DISK_ID = 0xC0A7A1E5
+_FAT_SERIAL = 'C0A7B007'
+_EXT4_UUID = 'c0a7a1e5-0000-4000-8000-636f6e746e72'
+_HASH_SEED = 'c0a7a1e5-0000-4000-8000-68617368736d'
+
+_TYPE_FAT16 = 0x0e
+_TYPE_LINUX = 0x83
+
+_SYSLINUX_MBR = ('/usr/lib/syslinux/mbr/mbr.bin',
+                 '/usr/lib/EXTLINUX/mbr.bin')
+
+# Two TiB of growth without converting the file system: the group
+# descriptors' room is set aside here, 1 MiB per copy.
+_RESIZE_BLOCKS = (2 << 40) // 4096
+
+
+def _align(size, unit=MIB):
+    return (size + unit - 1) // unit * unit
+
+
+def make_fat(path, files):
+    """Make a bootable FAT16 file system image with *files* in it.
+
+    :param path: image file to write.
+    :param files: ``{name: bytes}``, at the top level.
+    :returns: size in bytes, a multiple of 1 MiB.
+    """
+    path = pathlib.Path(path)
+    content = sum(_align(len(data), 4096) for data in files.values())
+    size = _align(content + 2 * MIB)
+    path.write_bytes(b'')
+    os.truncate(path, size)
+    tools.run(['mformat', '-i', path, '-v', 'CVMBOOT', '-N', _FAT_SERIAL,
+               '-T', size // SECTOR, '-h', '64', '-s', '32', '-H', '2048',
+               '-c', '4', '::'])
+    for name, data in sorted(files.items()):
+        staged = path.with_name(path.name + '.staged')
+        staged.write_bytes(data)
+        os.utime(staged, (tools.epoch(), tools.epoch()))
+        tools.run(['mcopy', '-m', '-i', path, staged, f'::{name}'])
+        staged.unlink()
+    tools.run(['syslinux', '--install', path])
+    return size
+
+
+def make_ext4(path, label, size):
+    """Make an empty ext4 image of *size* bytes.
+
+    Inode tables and journal are initialised now (they are zeros, which a
+    qcow2 does not store), so that a new server does not do it in the
+    background on its own disk.
+    """
+    path = pathlib.Path(path)
+    path.write_bytes(b'')
+    os.truncate(path, size)
+    tools.run(
+        ['mke2fs', '-q', '-F', '-t', 'ext4', '-b', '4096', '-I', '256',
+         '-L', label, '-U', _EXT4_UUID, '-m', '1', '-J', 'size=16',
+         '-O', 'metadata_csum,64bit,^orphan_file',
+         '-E', f'hash_seed={_HASH_SEED},lazy_itable_init=0,'
+               f'lazy_journal_init=0,resize={_RESIZE_BLOCKS},'
+               'root_owner=0:0', path],
+        env=tools.environment(E2FSPROGS_FAKE_TIME=str(tools.epoch())))
+
+
+def mbr(boot_code, partitions):
+    """Return the 512 bytes of a partition table.
+
+    :param boot_code: up to 440 bytes.
+    :param partitions: up to 4 of (type, bootable, first sector, sectors).
+    """
+    if len(boot_code) > 440:
+        raise errors.BuildError('boot code larger than 440 bytes')
+    table = b''
+    for kind, bootable, start, count in partitions:
+        # CHS fields at their maximum: "use the LBA fields".
+        table += struct.pack('<B3sB3sII', 0x80 if bootable else 0,
+                             b'\xfe\xff\xff', kind, b'\xfe\xff\xff',
+                             start, count)
+    return (boot_code.ljust(440, b'\0') + struct.pack('<IH', _DISK_ID, 0)
+            + table.ljust(64, b'\0') + b'\x55\xaa')
+
+
+def syslinux_boot_code():
+    """Boot code for the MBR, from the host's syslinux."""
+    for path in _SYSLINUX_MBR:
+        if os.path.exists(path):
+            return pathlib.Path(path).read_bytes()
+    raise errors.BuildError(
+        'no mbr.bin of syslinux on this host; install them with: '
+        'apt-get install syslinux-common')
+
+
+def assemble(path, boot_image, data_image):
+    """Join both partitions to a raw disk image.
+
+    :returns: size in bytes.
+    """
+    start = MIB
+    boot_size = os.path.getsize(boot_image)
+    data_size = os.path.getsize(data_image)
+    data_start = start + boot_size
+    table = mbr(syslinux_boot_code(), [
+        (_TYPE_FAT16, True, start // SECTOR, boot_size // SECTOR),
+        (_TYPE_LINUX, False, data_start // SECTOR, data_size // SECTOR)])
+    with open(path, 'wb') as disk:
+        disk.write(table)
+        for offset, source in ((start, boot_image), (data_start, data_image)):
+            _copy_sparse(disk, offset, source)
+        disk.truncate(data_start + data_size)
+    return data_start + data_size
+
+
+def _copy_sparse(disk, offset, source):
+    block = 64 * 1024
+    with open(source, 'rb') as stream:
+        while data := stream.read(block):
+            if data.count(0) != len(data):
+                disk.seek(offset)
+                disk.write(data)
+            offset += len(data)
+
+
+def to_qcow2(raw, target, compress=False):
+    """Convert the raw image to qcow2, compressed if that pays."""
+    tools.run(['qemu-img', 'convert', '-f', 'raw', '-O', 'qcow2',
+               *(['-c'] if compress else []),
+               '-o', 'compat=1.1,lazy_refcounts=off', raw, target])

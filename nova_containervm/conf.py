@@ -1,0 +1,233 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Every option of the driver: ``[libvirt]`` (the RFC's names) and
+``[containervm]``.
+"""
+
+from oslo_config import cfg
+from oslo_config import types
+
+import nova.conf
+
+CONF = nova.conf.CONF
+
+TRANSPORTS = ('9p',)
+WRITABLE_LAYERS = ('disk', 'share')
+ACCESS_MODES = ('mapped', 'passthrough')
+BOOT_METHODS = ('kernel', 'disk')
+GUEST_RUNTIMES = ('crun', 'chroot')
+
+libvirt_opts = [
+    cfg.Opt(
+        'sub_virt_type',
+        type=types.String(choices=['container']),
+        help="""
+What the libvirt driver runs besides ordinary servers.
+
+Unset, the default: nothing; ``containervm.ContainerVMDriver`` behaves as
+``libvirt.LibvirtDriver`` in everything.
+
+Possible values:
+
+* ``container``: a server whose image has the container_format ``docker`` runs
+  that image as one container in a virtual machine of its own.
+
+Related options:
+
+* ``[DEFAULT] compute_driver`` must be ``containervm.ContainerVMDriver``.
+* ``[libvirt] virt_type`` must be ``kvm`` or ``qemu``.
+* ``[libvirt] base_vm_image`` must be set.
+"""),
+    cfg.StrOpt(
+        'base_vm_image',
+        help="""
+The disk image that every container server boots, as an absolute path on this
+host.
+
+It is made by ``nova-containervm-baseimage build``, which writes a manifest and
+a kernel beside it. A qcow2 without a manifest is taken for a cloud image with
+cloud-init, and needs ``[containervm] boot_method = disk`` and
+``guest_runtime = chroot``.
+
+The image may be replaced while servers run: each server keeps the one that it
+was made from.
+
+Related options:
+
+* ``[libvirt] sub_virt_type``
+"""),
+]
+
+containervm_opts = [
+    cfg.StrOpt(
+        'rootfs_transport',
+        default='9p',
+        choices=[('9p', 'A 9p share of a host directory.')],
+        help="""
+How the root filesystem of a container reaches its virtual machine.
+"""),
+    cfg.StrOpt(
+        'writable_layer',
+        default='disk',
+        choices=[
+            ('disk', "The server's own disk, above the read-only image. "
+                     "The flavor's root size limits it."),
+            ('share', 'A directory of this host that the server writes to '
+                      'through the share. Nothing limits its size.')],
+        help="""
+Where the files go that a container writes.
+
+Servers keep the layer that they were created with.
+"""),
+    cfg.StrOpt(
+        'share_provisioning',
+        default='overlay',
+        choices=[
+            ('overlay', "An overlayfs mount above the image's layers: no "
+                        'copy is made.'),
+            ('reflink', 'A copy that shares extents with the image where the '
+                        'filesystem can (XFS, Btrfs), a plain copy '
+                        'elsewhere.'),
+            ('copy', 'A plain copy, as in the RFC that this driver comes '
+                     'from.')],
+        help="""
+How the writable directory of a server is made.
+
+Related options:
+
+* Used when ``[containervm] writable_layer = share``.
+"""),
+    cfg.StrOpt(
+        'share_access_mode',
+        default='mapped',
+        choices=[
+            ('mapped', 'Owners, modes and device numbers are kept in extended '
+                       'attributes of files that belong to the user of QEMU.'),
+            ('passthrough', 'They are kept in the files themselves. Only for '
+                            'hosts whose QEMU runs as root.')],
+        help="""
+How the files of a container are represented on this host.
+
+Images are unpacked once for each mode in use.
+"""),
+    cfg.StrOpt(
+        'boot_method',
+        default='kernel',
+        choices=[
+            ('kernel', 'QEMU loads the kernel of the base VM image. Fastest.'),
+            ('disk', 'The firmware boots the base VM image as a disk.')],
+        help="""
+How a container server starts.
+
+Related options:
+
+* ``[libvirt] base_vm_image`` needs a manifest that offers the method.
+"""),
+    cfg.StrOpt(
+        'guest_runtime',
+        default='crun',
+        choices=[
+            ('crun', 'The OCI runtime crun: isolation inside the virtual '
+                     'machine as under docker.'),
+            ('chroot', 'A change of root only, for base VM images without an '
+                       'OCI runtime.')],
+        help="""
+What runs the container inside the virtual machine.
+
+Related options:
+
+* ``[libvirt] base_vm_image`` needs a manifest that offers the runtime.
+"""),
+    cfg.IntOpt(
+        'max_image_mb',
+        default=20480,
+        min=1,
+        help="""
+The largest docker image archive that is downloaded, in MiB.
+"""),
+    cfg.IntOpt(
+        'max_unpacked_mb',
+        default=51200,
+        min=1,
+        help="""
+The most that all layers of one docker image may unpack to, in MiB. Holes of
+sparse files do not count.
+"""),
+    cfg.IntOpt(
+        'max_entries',
+        default=2000000,
+        min=1,
+        help="""
+The most files, directories and other entries in all layers of one docker
+image.
+"""),
+    cfg.IntOpt(
+        'max_path_length',
+        default=4096,
+        min=256,
+        max=65536,
+        help="""
+The longest path name in a docker image, in bytes.
+"""),
+    cfg.IntOpt(
+        'max_layers',
+        default=127,
+        min=1,
+        max=200,
+        help="""
+The most layers of one docker image. Docker's own limit is 127.
+"""),
+    cfg.IntOpt(
+        'max_compression_ratio',
+        default=200,
+        min=2,
+        help="""
+How many times its compressed size a layer may unpack to, counted after the
+first 16 MiB. A higher ratio is taken for a decompression bomb.
+"""),
+    cfg.IntOpt(
+        'max_nesting',
+        default=255,
+        min=8,
+        max=4096,
+        help="""
+The deepest nesting of directories in a docker image.
+"""),
+    cfg.IntOpt(
+        'remove_unused_images_minimum_age_seconds',
+        default=86400,
+        min=0,
+        help="""
+How long an unpacked docker image stays on this host after its last server is
+gone, in seconds. It is looked at by Nova's image cache manager.
+
+Related options:
+
+* ``[image_cache] manager_interval``
+* ``[image_cache] remove_unused_base_images``: when false, nothing is removed.
+"""),
+]
+
+
+def register_opts(conf):
+    """Register the options of this driver with ``conf``."""
+    conf.register_opts(libvirt_opts, group='libvirt')
+    conf.register_opts(containervm_opts, group='containervm')
+
+
+def list_opts():
+    """Options by group, for oslo-config-generator and the documentation."""
+    return [('libvirt', libvirt_opts), ('containervm', containervm_opts)]
+
+
+register_opts(CONF)

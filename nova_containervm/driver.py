@@ -1,0 +1,242 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""ContainerVMDriver: Nova's libvirt driver, and docker images beside it.
+
+Every override reads: is it no container server, then LibvirtDriver with the
+same arguments; else delegate to :class:`nova_containervm.ops.ContainerOps`.
+"""
+
+from nova.compute import task_states
+from nova import exception
+from nova.virt.libvirt import driver as libvirt_driver
+
+from nova_containervm import conf
+from nova_containervm import domain
+from nova_containervm import ops
+from nova_containervm.rootfs import ninep
+
+CONF = conf.CONF
+
+__all__ = ['ContainerVMDriver']
+
+
+class ContainerVMDriver(libvirt_driver.LibvirtDriver):
+    """Runs docker images as virtual machines, and everything else as ever."""
+
+    def __init__(self, virtapi, read_only=False):
+        super().__init__(virtapi, read_only=read_only)
+        self._containers = ops.ContainerOps(self)
+
+    # The host
+
+    def init_host(self, host):
+        try:
+            super().init_host(host)
+        except exception.HypervisorUnavailable:
+            self._containers.explain_unavailable()
+            raise
+        # Otherwise at register_event_listener(), which is called next: what
+        # guests report is of no use before somebody listens.
+        if (self._containers.enabled and
+                not CONF.workarounds.handle_virt_lifecycle_events):
+            self._containers.start()
+
+    def register_event_listener(self, callback):
+        super().register_event_listener(callback)
+        # Nova takes its listener away again, with None, when it stops.
+        if callback is not None and self._containers.enabled:
+            self._containers.start()
+
+    def cleanup_host(self, host):
+        if self._containers.enabled:
+            self._containers.stop()
+        super().cleanup_host(host)
+
+    def update_provider_tree(self, provider_tree, nodename, allocations=None):
+        super().update_provider_tree(provider_tree, nodename,
+                                     allocations=allocations)
+        self._containers.update_traits(provider_tree, nodename)
+
+    def cache_image(self, context, image_id):
+        cached = self._containers.cache_image(context, image_id)
+        if cached is None:
+            return super().cache_image(context, image_id)
+        return cached
+
+    def manage_image_cache(self, context, all_instances):
+        super().manage_image_cache(context, all_instances)
+        self._containers.manage_image_cache(all_instances)
+
+    # Create, start, stop, delete
+
+    def spawn(self, context, instance, image_meta, injected_files,
+              admin_password, allocations, network_info=None,
+              block_device_info=None, power_on=True, accel_info=None):
+        if not self._containers.owns(instance):
+            return super().spawn(
+                context, instance, image_meta, injected_files,
+                admin_password, allocations, network_info=network_info,
+                block_device_info=block_device_info, power_on=power_on,
+                accel_info=accel_info)
+        with self._containers.creating(
+                context, instance, injected_files,
+                block_device_info) as meta:
+            super().spawn(
+                context, instance, meta, injected_files,
+                admin_password, allocations, network_info=network_info,
+                block_device_info=block_device_info, power_on=power_on,
+                accel_info=accel_info)
+
+    def _try_fetch_image_cache(self, image, fetch_func, context, filename,
+                               image_id, instance, size,
+                               fallback_from_host=None):
+        if not self._containers.owns(instance):
+            return super()._try_fetch_image_cache(
+                image, fetch_func, context, filename, image_id, instance,
+                size, fallback_from_host)
+        self._containers.create_root_disk(image, instance, size)
+
+    def _get_guest_config(self, instance, *args, **kwargs):
+        guest = super()._get_guest_config(instance, *args, **kwargs)
+        if self._containers.owns(instance):
+            self._containers.configure_guest(guest, instance)
+        return guest
+
+    def _get_guest_xml(self, context, instance, *args, **kwargs):
+        xml = super()._get_guest_xml(context, instance, *args, **kwargs)
+        if self._containers.owns(instance):
+            return domain.finish_xml(xml)
+        return xml
+
+    def _create_guest_with_network(self, context, xml, instance, network_info,
+                                   *args, **kwargs):
+        if not self._containers.owns(instance):
+            return super()._create_guest_with_network(
+                context, xml, instance, network_info, *args, **kwargs)
+        kwargs['post_xml_callback'] = self._containers.before_start(
+            context, instance, network_info)
+        guest = super()._create_guest_with_network(
+            context, xml, instance, network_info, *args, **kwargs)
+        self._containers.launched(instance)
+        return guest
+
+    def _build_share_metadata(self, dev, shares):
+        if self._containers.enabled and ninep.is_rootfs(dev):
+            # No share of Manila's. LibvirtDriver would warn of it.
+            return None
+        return super()._build_share_metadata(dev, shares)
+
+    def _hard_reboot(self, context, instance, *args, **kwargs):
+        if not self._containers.owns(instance):
+            return super()._hard_reboot(context, instance, *args, **kwargs)
+        with self._containers.starting(instance):
+            return super()._hard_reboot(context, instance, *args, **kwargs)
+
+    def get_info(self, instance, use_cache=True):
+        info = super().get_info(instance, use_cache=use_cache)
+        # Asked often, so not by what would have to be read from the database
+        if not self._containers.is_starting(instance):
+            return info
+        return self._containers.info(instance, info)
+
+    def power_off(self, instance, timeout=0, retry_interval=0):
+        if self._containers.owns(instance):
+            # Nova stops a server before it calls rescue(), which is too late.
+            if instance.task_state == task_states.RESCUING:
+                self._containers.refuse_rescue(instance)
+            timeout = self._containers.shutdown_timeout(instance, timeout)
+        super().power_off(instance, timeout=timeout,
+                          retry_interval=retry_interval)
+
+    def get_console_output(self, context, instance):
+        if not self._containers.owns(instance):
+            return super().get_console_output(context, instance)
+        # LibvirtDriver asks the terminal of the running domain. A container
+        # that has ended still has a log.
+        return self._get_console_output_file(
+            instance, self._get_console_log_path(instance))
+
+    def _cleanup(self, context, instance, network_info, *args, **kwargs):
+        if self._containers.owns(instance):
+            self._containers.release(
+                instance, remove=kwargs.get('cleanup_instance_dir', False))
+        return super()._cleanup(context, instance, network_info,
+                                *args, **kwargs)
+
+    # What a container server cannot do
+
+    def snapshot(self, context, instance, image_id, update_task_state):
+        if self._containers.owns(instance):
+            self._containers.refuse(
+                instance, 'be made an image of',
+                'this release cannot write docker images yet')
+        super().snapshot(context, instance, image_id, update_task_state)
+
+    def rescue(self, context, instance, network_info, image_meta,
+               rescue_password, block_device_info, share_info):
+        if self._containers.owns(instance):
+            self._containers.refuse_rescue(instance)
+        return super().rescue(context, instance, network_info, image_meta,
+                              rescue_password, block_device_info, share_info)
+
+    def suspend(self, context, instance):
+        if self._containers.owns(instance):
+            self._containers.refuse_and_keep(
+                instance, 'be suspended', 'its root filesystem is a share, '
+                'which QEMU cannot save; use "openstack server stop" or '
+                '"openstack server pause"')
+        super().suspend(context, instance)
+
+    def set_admin_password(self, instance, new_pass):
+        if self._containers.owns(instance):
+            # Nova sets the server to ERROR for anything else.
+            self._containers.refuse_as(
+                exception.SetAdminPasswdNotSupported, instance,
+                'have its password changed',
+                'a container has no administrator account')
+        super().set_admin_password(instance, new_pass)
+
+    def check_can_live_migrate_destination(self, context, instance,
+                                           src_compute_info, dst_compute_info,
+                                           block_migration=False,
+                                           disk_over_commit=False):
+        self._check_can_live_migrate(instance)
+        return super().check_can_live_migrate_destination(
+            context, instance, src_compute_info, dst_compute_info,
+            block_migration, disk_over_commit)
+
+    def check_can_live_migrate_source(self, context, instance,
+                                      dest_check_data,
+                                      block_device_info=None):
+        self._check_can_live_migrate(instance)
+        return super().check_can_live_migrate_source(
+            context, instance, dest_check_data, block_device_info)
+
+    def _check_can_live_migrate(self, instance):
+        if self._containers.owns(instance):
+            raise exception.MigrationPreCheckError(
+                reason='server %s runs a docker image whose root filesystem '
+                'is a share, which QEMU cannot migrate' % instance.uuid)
+
+    def migrate_disk_and_power_off(self, context, instance, dest,
+                                   flavor, network_info,
+                                   block_device_info=None,
+                                   timeout=0, retry_interval=0):
+        if self._containers.owns(instance):
+            self._containers.refuse_and_keep(
+                instance, 'be resized or migrated',
+                'this release cannot move container servers yet')
+        return super().migrate_disk_and_power_off(
+            context, instance, dest, flavor, network_info,
+            block_device_info=block_device_info, timeout=timeout,
+            retry_interval=retry_interval)

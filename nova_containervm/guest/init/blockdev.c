@@ -1,0 +1,189 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+#include "blockdev.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "report.h"
+#include "text.h"
+
+#define BLOCK "/sys/class/block"
+#define POLL_MS 5
+
+/* ISO 9660: the primary volume descriptor is sector 16; type 1, "CD001",
+ * volume identifier of 32 bytes at 40 (ECMA-119, 8.4). */
+#define ISO_DESCRIPTOR 32768
+#define ISO_VOLUME_ID 40
+#define ISO_VOLUME_ID_SIZE 32
+
+/* ext4 superblock at 1024: magic at 0x38, volume name at 0x78. */
+#define EXT4_SUPERBLOCK 1024
+#define EXT4_MAGIC 0x38
+#define EXT4_NAME 0x78
+#define EXT4_NAME_SIZE 16
+
+#define EROFS_MAGIC 0xe0f5e1e2u /* at 1024 */
+#define SQUASHFS_MAGIC 0x73717368u /* at 0 */
+
+typedef bool (*matcher)(const char *name, const char *wanted);
+
+static bool read_at(const char *device, off_t offset, void *buffer,
+                    size_t size)
+{
+    int fd = open(device, O_RDONLY | O_CLOEXEC);
+    bool whole;
+
+    if (fd < 0)
+        return false;
+    whole = pread(fd, buffer, size, offset) == (ssize_t)size;
+    close(fd);
+    return whole;
+}
+
+/* Compare a field of fixed size, padded by PAD, with a string. */
+static bool field_is(const unsigned char *field, size_t size, char pad,
+                     const char *wanted)
+{
+    size_t length = strlen(wanted);
+
+    if (length > size || memcmp(field, wanted, length) != 0)
+        return false;
+    for (size_t i = length; i < size; i++)
+        if (field[i] != (unsigned char)pad && field[i] != '\0')
+            return false;
+    return true;
+}
+
+static bool has_iso_label(const char *name, const char *wanted)
+{
+    unsigned char sector[2048];
+    char device[300];
+
+    snprintf(device, sizeof(device), "/dev/%s", name);
+    return read_at(device, ISO_DESCRIPTOR, sector, sizeof(sector)) &&
+           memcmp(sector, "\1CD001", 6) == 0 &&
+           field_is(sector + ISO_VOLUME_ID, ISO_VOLUME_ID_SIZE, ' ', wanted);
+}
+
+static bool is_ext4(const unsigned char *superblock)
+{
+    return superblock[EXT4_MAGIC] == 0x53 &&
+           superblock[EXT4_MAGIC + 1] == 0xef;
+}
+
+static bool has_ext4_label(const char *name, const char *wanted)
+{
+    unsigned char superblock[1024];
+    char device[300];
+
+    snprintf(device, sizeof(device), "/dev/%s", name);
+    return read_at(device, EXT4_SUPERBLOCK, superblock,
+                   sizeof(superblock)) &&
+           is_ext4(superblock) &&
+           field_is(superblock + EXT4_NAME, EXT4_NAME_SIZE, '\0', wanted);
+}
+
+static bool has_serial(const char *name, const char *wanted)
+{
+    char path[300], serial[64];
+
+    snprintf(path, sizeof(path), BLOCK "/%s/serial", name);
+    return text_read_line(path, serial, sizeof(serial)) == 0 &&
+           strcmp(serial, wanted) == 0;
+}
+
+/*
+ * Only disks of the virtual machine are looked at. Names in /sys have '!'
+ * for '/', which none of these has.
+ */
+static bool is_candidate(const char *name)
+{
+    return strncmp(name, "vd", 2) == 0 || strncmp(name, "sd", 2) == 0 ||
+           strncmp(name, "sr", 2) == 0 || strncmp(name, "nvme", 4) == 0;
+}
+
+static int find(matcher matches, const char *wanted, unsigned wait_ms,
+                char *path, size_t size)
+{
+    long long deadline = clock_ms() + wait_ms;
+
+    for (;;) {
+        DIR *devices = opendir(BLOCK);
+        struct dirent *entry;
+        bool found = false;
+
+        while (devices && !found && (entry = readdir(devices))) {
+            if (!is_candidate(entry->d_name))
+                continue;
+            found = matches(entry->d_name, wanted);
+            if (found)
+                snprintf(path, size, "/dev/%s", entry->d_name);
+        }
+        if (devices)
+            closedir(devices);
+        if (found) {
+            debug("%s is on %s", wanted, path);
+            return 0;
+        }
+        /* Usually all is there at the first look: the drivers find their
+         * devices before finit_module() returns. */
+        if (clock_ms() >= deadline)
+            return -1;
+        clock_sleep_ms(POLL_MS);
+    }
+}
+
+int blockdev_by_iso_label(const char *label, unsigned wait_ms, char *path,
+                          size_t size)
+{
+    return find(has_iso_label, label, wait_ms, path, size);
+}
+
+int blockdev_by_ext4_label(const char *label, unsigned wait_ms, char *path,
+                           size_t size)
+{
+    return find(has_ext4_label, label, wait_ms, path, size);
+}
+
+int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
+                       size_t size)
+{
+    return find(has_serial, serial, wait_ms, path, size);
+}
+
+const char *blockdev_filesystem(const char *path)
+{
+    unsigned char start[2048];
+    uint32_t magic;
+
+    if (!read_at(path, 0, start, sizeof(start)))
+        return NULL;
+    memcpy(&magic, start, sizeof(magic));
+    if (magic == SQUASHFS_MAGIC)
+        return "squashfs";
+    memcpy(&magic, start + EXT4_SUPERBLOCK, sizeof(magic));
+    if (magic == EROFS_MAGIC)
+        return "erofs";
+    if (is_ext4(start + EXT4_SUPERBLOCK))
+        return "ext4";
+    return NULL;
+}

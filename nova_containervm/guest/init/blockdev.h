@@ -1,0 +1,37 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+/* Finds block devices by what is on them, never by their names. */
+#ifndef CVM_BLOCKDEV_H
+#define CVM_BLOCKDEV_H
+
+#include <stddef.h>
+
+/*
+ * Each fills PATH ("/dev/vda2") and returns 0, or waits up to WAIT_MS for
+ * the device to appear and returns -1.
+ */
+int blockdev_by_iso_label(const char *label, unsigned wait_ms, char *path,
+                          size_t size);
+int blockdev_by_ext4_label(const char *label, unsigned wait_ms, char *path,
+                           size_t size);
+/* By the serial number that the host gave the virtio disk. */
+int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
+                       size_t size);
+
+/* Type of the file system on device PATH: "erofs", "ext4", "squashfs", or
+ * NULL for one this init does not know. */
+const char *blockdev_filesystem(const char *path);
+
+#endif

@@ -1,0 +1,79 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+#include "configdrive.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <stdlib.h>
+
+#include "blockdev.h"
+#include "paths.h"
+#include "report.h"
+#include "text.h"
+
+#define STAGE "contract"
+#define MOUNT_POINT RUN_DIR "/configdrive"
+#define CONTRACT_DIR MOUNT_POINT "/containervm"
+#define WAIT_MS 10000
+#define MAX_FILE (4 << 20)
+
+/* config.json is for runtimes that read it; chroot does without. */
+static void copy_spec(enum runtime runtime)
+{
+    size_t length;
+    char *spec = text_read_whole(CONTRACT_DIR "/config.json", MAX_FILE,
+                                 &length);
+
+    if (!spec) {
+        if (errno == ENOENT && runtime == RUNTIME_CHROOT)
+            return;
+        fail_errno(STAGE, "containervm/config.json on the config drive");
+    }
+    if (text_create_file(BUNDLE_DIR "/config.json", spec, length, 0600) < 0)
+        fail_errno(STAGE, "%s/config.json", BUNDLE_DIR);
+    free(spec);
+}
+
+void configdrive_read(struct contract *contract)
+{
+    static struct env env; /* the contract points into it for good */
+    char device[64], error[300];
+    size_t length;
+    char *text;
+
+    if (blockdev_by_iso_label("config-2", WAIT_MS, device, sizeof(device)) <
+        0)
+        fail(STAGE, "no config drive: no disk has an ISO 9660 file system "
+                    "labelled config-2");
+    if (mkdir(MOUNT_POINT, 0700) < 0 && errno != EEXIST)
+        fail_errno(STAGE, "%s", MOUNT_POINT);
+    if (mount(device, MOUNT_POINT, "iso9660",
+              MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+        fail_errno(STAGE, "cannot mount the config drive %s", device);
+    text = text_read_whole(CONTRACT_DIR "/guest.env", MAX_FILE, &length);
+    if (!text)
+        fail_errno(STAGE, "containervm/guest.env on the config drive");
+    if (env_parse(&env, text, length, error, sizeof(error)) < 0 ||
+        contract_read(contract, &env, error, sizeof(error)) < 0)
+        fail(STAGE, "containervm/guest.env: %s", error);
+    copy_spec(contract->runtime);
+    if (umount2(MOUNT_POINT, 0) < 0)
+        fail_errno(STAGE, "cannot unmount the config drive");
+    rmdir(MOUNT_POINT);
+}

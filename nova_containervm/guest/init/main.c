@@ -1,0 +1,153 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+/*
+ * PID 1 of a container VM: makes of a contract on the config drive a running
+ * container, and ends the VM with it.
+ *
+ * Order of the stages: what is needed to report a failure comes first; then
+ * what needs the contract; the network before the root file system, so that
+ * DHCP servers think while disks are mounted; the program last, when no part
+ * of the boot can fail any more.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "channel.h"
+#include "configdrive.h"
+#include "console.h"
+#include "contract.h"
+#include "etcfiles.h"
+#include "miniinit.h"
+#include "modules.h"
+#include "network.h"
+#include "paths.h"
+#include "power.h"
+#include "process.h"
+#include "report.h"
+#include "rootfs.h"
+#include "supervise.h"
+#include "text.h"
+#include "tidy.h"
+
+#define STAGE "init"
+
+static const struct {
+    const char *type;
+    const char *target;
+    unsigned long flags;
+    const char *data;
+} early_mounts[] = {
+    {"proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
+    {"sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
+    {"devtmpfs", "/dev", MS_NOSUID | MS_NOEXEC, "mode=0755"},
+    {"tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755"},
+    {"cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL},
+};
+
+/*
+ * The initramfs is the kernel's rootfs, and pivot_root() refuses to leave
+ * that. A bind mount of it on itself is an ordinary mount, so that runtimes
+ * can change root the proper way: nothing of ours stays reachable in the
+ * container, and its own user namespaces work.
+ */
+static void become_ordinary_mount(void)
+{
+    if (mount("/", "/tmp", NULL, MS_BIND, NULL) < 0 || chdir("/tmp") < 0 ||
+        mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 ||
+        chdir("/") < 0)
+        fail_errno(STAGE, "cannot bind the initramfs");
+}
+
+static void mount_all(void)
+{
+    static const char *const directories[] = {RUN_DIR, BUNDLE_DIR, ETC_DIR};
+    /* A privileged container sees this /dev, and expects docker's names. */
+    static const char *const links[][2] = {
+        {"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "fd/0"},
+        {"/dev/stdout", "fd/1"},            {"/dev/stderr", "fd/2"},
+        {"/dev/core", "/proc/kcore"},
+    };
+
+    for (size_t i = 0; i < sizeof(early_mounts) / sizeof(early_mounts[0]);
+         i++)
+        if (mount(early_mounts[i].type, early_mounts[i].target,
+                  early_mounts[i].type, early_mounts[i].flags,
+                  early_mounts[i].data) < 0 &&
+            errno != EBUSY)
+            fail_errno(STAGE, "cannot mount %s", early_mounts[i].target);
+    for (size_t i = 0; i < sizeof(directories) / sizeof(directories[0]); i++)
+        if (mkdir(directories[i], 0755) < 0 && errno != EEXIST)
+            fail_errno(STAGE, "%s", directories[i]);
+    for (size_t i = 0; i < sizeof(links) / sizeof(links[0]); i++)
+        if (symlink(links[i][1], links[i][0]) < 0 && errno != EEXIST)
+            fail_errno(STAGE, "%s", links[i][0]);
+}
+
+static void read_command_line(void)
+{
+    char text[4096];
+
+    if (text_read_file("/proc/cmdline", text, sizeof(text)) > 0)
+        report_debug = strstr(text, "containervm.debug") != NULL;
+}
+
+int main(int argc, char **argv)
+{
+    static struct contract contract;
+    struct network_result network;
+    int signal_fd;
+    const char *slash = strrchr(argv[0], '/');
+
+    /* Bound into a container that wants an init (docker run --init). */
+    if (strcmp(slash ? slash + 1 : argv[0], "docker-init") == 0)
+        return miniinit_main(argc, argv);
+
+    report_catch_crashes();
+    umask(0022);
+    become_ordinary_mount();
+    mount_all();
+    console_open();
+    read_command_line();
+    /* Ctrl-Alt-Del becomes a SIGINT to us instead of a reset. */
+    reboot(RB_DISABLE_CAD);
+    signal_fd = process_signals();
+    if (signal_fd < 0)
+        fail_errno(STAGE, "signalfd");
+
+    modules_load("early");
+    power_button_open();
+    configdrive_read(&contract);
+    if (contract.channel[0] && channel_open(contract.channel) < 0)
+        warn("channel", "the machine has no port %s", contract.channel);
+    channel_booted();
+
+    if (contract.nic_count)
+        modules_load("net");
+    network_up(&contract, &network);
+    etcfiles_write(&contract, &network);
+    rootfs_mount(&contract);
+    network_sysctls(&contract);
+    modules_load("late");
+    modules_finish();
+    tidy(network.dhcp);
+
+    supervise(&contract, signal_fd);
+    power_off();
+}

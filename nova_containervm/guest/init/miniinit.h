@@ -1,0 +1,28 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+/* A PID 1 for containers that ask for one (docker run --init). */
+#ifndef CVM_MINIINIT_H
+#define CVM_MINIINIT_H
+
+/*
+ * Split in two: returns in a child process, while the caller stays behind as
+ * PID 1, passes signals on, reaps, and ends as the child ends.
+ */
+void miniinit_split(void);
+
+/* main() of this program under the name docker-init: "docker-init -- CMD". */
+int miniinit_main(int argc, char **argv);
+
+#endif

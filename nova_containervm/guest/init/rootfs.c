@@ -1,0 +1,145 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+#include "rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "blockdev.h"
+#include "modules.h"
+#include "mountopts.h"
+#include "paths.h"
+#include "report.h"
+#include "skeleton.h"
+#include "text.h"
+#include "writable.h"
+
+#define STAGE "rootfs"
+#define WAIT_MS 10000
+
+/* On the server's own disk. */
+#define UPPER_DIR WRITABLE_DIR "/upper"
+#define WORK_DIR WRITABLE_DIR "/work"
+#define CAPS_MARK WRITABLE_DIR "/file-capabilities-applied"
+
+/* redirect_dir: renaming a directory of the image works (else EXDEV);
+ * metacopy: chmod of a large file does not copy it. */
+#define OVERLAY_OPTIONS                                                      \
+    "lowerdir=" LOWER_DIR ",upperdir=" UPPER_DIR ",workdir=" WORK_DIR        \
+    ",redirect_dir=on,metacopy=on"
+
+static void make_directory(const char *path)
+{
+    if (mkdir(path, 0755) < 0 && errno != EEXIST)
+        fail_errno(STAGE, "%s", path);
+}
+
+/* Mount the image's files on TARGET: read-only unless the options say so. */
+static void mount_transport(const struct contract *contract,
+                            const char *target)
+{
+    static const char *const groups[] = {"9p", "virtiofs", "block"};
+    const char *source = contract->rootfs_tag;
+    const char *type = groups[contract->transport];
+    char device[64], data[1024];
+    unsigned long flags;
+
+    modules_load(groups[contract->transport]);
+    if (contract->transport == TRANSPORT_BLOCK) {
+        if (blockdev_by_serial(contract->rootfs_serial, WAIT_MS, device,
+                               sizeof(device)) < 0)
+            fail(STAGE, "no disk has the serial number '%s'",
+                 contract->rootfs_serial);
+        source = device;
+        type = blockdev_filesystem(device);
+        if (!type)
+            fail(STAGE, "%s has no file system that is known here", device);
+    }
+    if (mountopts_parse(contract->rootfs_options, &flags, data,
+                        sizeof(data)) < 0)
+        fail(STAGE, "mount options too long");
+    if (contract->writable == WRITABLE_DISK)
+        flags |= MS_RDONLY;
+    if (mount(source, target, type, flags, data) < 0)
+        fail_errno(STAGE, "cannot mount %s '%s' with options '%s'", type,
+                   source, contract->rootfs_options);
+    debug("%s %s mounted", type, source);
+}
+
+/*
+ * A 9p share does not carry security.capability. Setting it through the
+ * overlay copies up the file's metadata only. Once: a container may since
+ * have changed or removed such a file.
+ */
+static void apply_file_caps(const struct contract *contract)
+{
+    if (!contract->file_caps[0] || access(CAPS_MARK, F_OK) == 0)
+        return;
+    for (char **cap = contract->file_caps; *cap; cap++) {
+        unsigned char value[32];
+        size_t digits = strcspn(*cap, " ");
+        ssize_t length = text_from_hex(*cap, digits, value, sizeof(value));
+
+        if (length < 0 || (*cap)[digits] != ' ')
+            fail(STAGE, "file capability '%.100s' is malformed", *cap);
+        const char *path = *cap + digits + 1;
+        if (skeleton_setxattr(ROOTFS_DIR, path, "security.capability", value,
+                              (size_t)length) < 0)
+            warn(STAGE, "capability of %s: %s", path, strerror(errno));
+    }
+    if (text_create_file(CAPS_MARK, "", 0, 0600) < 0)
+        fail_errno(STAGE, "%s", CAPS_MARK);
+}
+
+void rootfs_mount(const struct contract *contract)
+{
+    make_directory(ROOTFS_DIR);
+    if (contract->writable == WRITABLE_SHARE) {
+        mount_transport(contract, ROOTFS_DIR);
+    } else {
+        make_directory(LOWER_DIR);
+        mount_transport(contract, LOWER_DIR);
+        modules_load("disk");
+        writable_mount();
+        make_directory(UPPER_DIR);
+        make_directory(WORK_DIR);
+        if (mount("overlay", ROOTFS_DIR, "overlay", 0, OVERLAY_OPTIONS) < 0)
+            fail_errno(STAGE, "cannot mount the overlay");
+        apply_file_caps(contract);
+    }
+    skeleton_make(ROOTFS_DIR);
+}
+
+void rootfs_unmount(void)
+{
+    static const char *const mounts[] = {ROOTFS_DIR, LOWER_DIR, WRITABLE_DIR};
+
+    for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+        if (umount2(mounts[i], 0) == 0 || errno == EINVAL ||
+            errno == ENOENT)
+            continue;
+        /* Something still holds it. Read-only is as good for what is on
+         * the disk; detaching lets the next one go on. */
+        debug("unmount %s: %s", mounts[i], strerror(errno));
+        mount(NULL, mounts[i], NULL, MS_REMOUNT | MS_RDONLY, NULL);
+        umount2(mounts[i], MNT_DETACH);
+    }
+}

@@ -1,0 +1,32 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+#include "runtime.h"
+
+#include <string.h>
+
+int runtime_start(const struct contract *contract, int output,
+                  struct started *started)
+{
+    memset(started, 0, sizeof(*started));
+    if (contract->runtime == RUNTIME_CHROOT)
+        return runtime_chroot_start(contract, output, started);
+    return runtime_oci_start(contract, output, started);
+}
+
+void runtime_cleanup(const struct contract *contract)
+{
+    if (contract->runtime != RUNTIME_CHROOT)
+        runtime_oci_cleanup(contract);
+}

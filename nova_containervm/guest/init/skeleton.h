@@ -1,0 +1,35 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+/* Works inside a root file system made by somebody else. */
+#ifndef CVM_SKELETON_H
+#define CVM_SKELETON_H
+
+#include <stddef.h>
+
+/*
+ * Make the mount points and files that docker's "init layer" has, where the
+ * image lacks them. Best effort: an image may be read-only, or have other
+ * ideas of /etc; whoever needs one of them says so.
+ */
+void skeleton_make(const char *root);
+
+/*
+ * setxattr() on PATH below ROOT, where no symbolic link on the way leads out
+ * of ROOT. 0, or -1 with errno.
+ */
+int skeleton_setxattr(const char *root, const char *path, const char *name,
+                      const void *value, size_t size);
+
+#endif

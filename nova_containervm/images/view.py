@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Layers seen on top of each other, as overlayfs would show them."""
+
+import os
+import stat
+
+from nova_containervm.images import forms
+from nova_containervm.images import fsutil
+from nova_containervm.images import names
+
+_MAX_LINKS = 40
+_MAX_OPEN = 2000
+
+
+class Found:
+    """A name in a View.
+
+    ``dirs`` is None for anything but a directory; else the directories that
+    overlayfs would merge, as (layer, descriptor), top first. ``fd`` and
+    ``base`` are the directory that holds the name, and the name; ``layer``
+    says whose it is. Descriptors belong to the View.
+    """
+
+    __slots__ = ('base', 'dirs', 'fd', 'layer', 'st')
+
+    def __init__(self, layer, fd, base, st, dirs=None):
+        self.layer = layer
+        self.fd = fd
+        self.base = base
+        self.st = st
+        self.dirs = dirs
+
+
+class View:
+    """The merged view of a stack of trees.
+
+    :param stack: list of (layer, descriptor of its tree), top first
+    :param form: an instance from forms.FORMS
+    """
+
+    def __init__(self, stack, form):
+        self._form = form
+        self._root = None
+        if stack:
+            self._root = Found(stack[0][0], None, b'', None, list(stack))
+        self._cache = {}
+        self._opened = 0
+
+    def forget(self):
+        """Close what is cached: the trees have changed."""
+        for found in self._cache.values():
+            for _layer, fd in found.dirs:
+                os.close(fd)
+        self._cache = {}
+        self._opened = 0
+
+    close = forget
+
+    def find(self, path):
+        """Look a path up, following no symbolic link.
+
+        :returns: Found, or None
+        """
+        if not path:
+            return self._root
+        if path in self._cache:
+            return self._cache[path]
+        if self._opened > _MAX_OPEN:
+            self.forget()
+        parent, base = names.split(path)
+        above = self.find(parent)
+        if above is None or above.dirs is None:
+            return None
+        dirs = []
+        for layer, fd in above.dirs:
+            st = fsutil.lstat(base, fd)
+            if st is None:
+                continue
+            if fsutil.is_whiteout(st):
+                break
+            if not stat.S_ISDIR(st.st_mode):
+                if not dirs:
+                    return Found(layer, fd, base, st)
+                break
+            child = fsutil.open_dir(base, dir_fd=fd)
+            if not dirs:
+                first = Found(layer, fd, base, st, dirs)
+            dirs.append((layer, child))
+            try:
+                if os.getxattr(child, forms.OPAQUE) == b'y':
+                    break
+            except OSError:
+                pass
+        if not dirs:
+            return None
+        self._opened += len(dirs)
+        self._cache[path] = first
+        return first
+
+    def resolve(self, path):
+        """The path without symbolic links, None when it leads nowhere.
+
+        Links cannot lead out: the View's root is the root.
+        """
+        todo = path.split(b'/') if path else []
+        done = b''
+        links = 0
+        while todo:
+            part = todo.pop(0)
+            where = names.join(done, part)
+            found = self.find(where)
+            if found is None:
+                return None
+            if found.dirs is None:
+                target = self._form.readlink(found.fd, found.base)
+                if target is not None:
+                    links += 1
+                    if links > _MAX_LINKS:
+                        return None
+                    todo = [p for p in names.follow(done, target).split(b'/')
+                            if p] + todo
+                    done = b''
+                    continue
+                if todo:
+                    return None
+            done = where
+        return done
+
+    def read(self, path, limit):
+        """Contents of a file, links followed; None if there is none.
+
+        :param limit: bytes; a larger file reads as none
+        """
+        real = self.resolve(path)
+        found = self.find(real) if real else None
+        if found is None or found.dirs is not None \
+                or not stat.S_ISREG(found.st.st_mode) \
+                or found.st.st_size > limit:
+            return None
+        fd = os.open(found.base, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC,
+                     dir_fd=found.fd)
+        try:
+            if not stat.S_ISREG(self._form.identity(fd)[0]):
+                return None
+            with os.fdopen(os.dup(fd), 'rb') as source:
+                return source.read(limit)
+        finally:
+            os.close(fd)

@@ -1,0 +1,199 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""Docker images from Glance, by way of the image store of this host."""
+
+import contextlib
+import dataclasses
+import functools
+import os
+import queue
+import threading
+
+from nova import exception
+from oslo_log import log as logging
+
+from nova_containervm import conf
+from nova_containervm.images import errors as image_errors
+from nova_containervm.images import limits as image_limits
+from nova_containervm.images import store as image_store
+from nova_containervm.privsep import unpack
+
+CONF = conf.CONF
+LOG = logging.getLogger(__name__)
+
+
+class _Pipe:
+    """What Nova's image API writes a download to, for another to read.
+
+    Bounded, so that a slow reader slows the download down.
+    """
+
+    # of the 64 KiB that glanceclient reads at a time
+    CHUNKS = 16
+
+    def __init__(self):
+        self._queue = queue.Queue(self.CHUNKS)
+        self._closed = threading.Event()
+
+    def write(self, chunk):
+        """Called by the image API."""
+        while not self._closed.is_set():
+            try:
+                return self._queue.put(chunk, timeout=1)
+            except queue.Full:
+                continue
+        raise exception.NovaException('nobody reads the image any more')
+
+    def truncate(self, size):
+        """Called when the signature is wrong; an exception follows."""
+
+    def end(self, error):
+        """The writer is done, with an exception or None."""
+        self.write(_End(error))
+
+    def chunks(self):
+        """What is written, until the writer's end or exception."""
+        try:
+            while not isinstance(chunk := self._queue.get(), _End):
+                yield chunk
+            if chunk.error is not None:
+                raise chunk.error
+        finally:
+            self._closed.set()
+
+
+@dataclasses.dataclass
+class _End:
+    error: BaseException | None
+
+
+def download(api, context, image_id, trusted_certs):
+    """Stream an image from Glance.
+
+    The image API checks signatures only of what it writes itself. So it
+    writes, in a thread, and the last chunk is not the end: that comes when
+    the signature is found right. Who reads must not make anything of the
+    image visible before.
+
+    :param api: Nova's image API
+    :returns: an iterable of bytes
+    :raises: what ``api.download`` does, from the iterable
+    """
+    pipe = _Pipe()
+
+    def run():
+        error = None
+        try:
+            api.download(context, image_id, data=pipe,
+                         trusted_certs=trusted_certs)
+        except Exception as e:
+            error = e
+        with contextlib.suppress(exception.NovaException):
+            pipe.end(error)
+
+    thread = threading.Thread(target=run, name='containervm-download',
+                              daemon=True)
+    thread.start()
+    return pipe.chunks()
+
+
+class ImageService:
+    """The image stores of this host, one for each access mode.
+
+    :param image_api: Nova's image API
+    """
+
+    def __init__(self, image_api):
+        self._api = image_api
+        self._owner = (0, 0)
+
+    def configure(self, owner):
+        """Set the user and group that QEMU runs as."""
+        self._owner = owner
+
+    def sweep(self):
+        """Remove what a nova-compute that was killed has left half done."""
+        for store in self._stores():
+            store.sweep()
+
+    def _stores(self):
+        """The stores that exist."""
+        stores = [self._store(mode) for mode in conf.ACCESS_MODES]
+        return [store for store in stores if os.path.isdir(store.root)]
+
+    def _store(self, access_mode):
+        limits = image_limits.Limits(**{
+            f.name: CONF.containervm[f.name]
+            for f in dataclasses.fields(image_limits.Limits)})
+        root = os.path.join(CONF.instances_path,
+                            CONF.image_cache.subdirectory_name,
+                            'containervm', access_mode)
+        # Files of mode passthrough have the owners that the image gives them.
+        owner = self._owner if access_mode == 'mapped' else (0, 0)
+        return image_store.ImageStore(
+            root, access_mode=access_mode, owner=owner, limits=limits,
+            launch=unpack.launch)
+
+    def get(self, context, image_id, access_mode, ref=None,
+            trusted_certs=None):
+        """Return an image, downloaded and unpacked at most once.
+
+        :param ref: which image of several in one archive
+        :returns: a :class:`image_store.StoredImage`
+        :raises exception.ImageUnacceptable: it cannot be run
+        """
+        fetch = functools.partial(download, self._api, context, image_id,
+                                  trusted_certs)
+        try:
+            return self._store(access_mode).ensure(image_id, fetch,
+                                                   ref=ref)
+        except image_errors.ImageError as e:
+            raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
+
+    def known(self, image_id, access_mode):
+        """Whether anything of an image is on this host."""
+        return self._store(access_mode).has(image_id)
+
+    def forget(self, image_id, access_mode):
+        """Remove an image that turned out to be unusable.
+
+        Only what nothing else needs: a server that is being made of the same
+        image, with a command of its own, fetches it again.
+        """
+        store = self._store(access_mode)
+        try:
+            store.prune({record['image_id']
+                         for _path, record in store.records()
+                         if record and record['image_id'] != image_id}, 0)
+        except (image_errors.StoreError, OSError) as e:
+            # It goes with its age then. The user is to hear of the image.
+            LOG.warning('Docker image %(image)s cannot be removed: %(error)s',
+                        {'image': image_id, 'error': e})
+
+    def is_docker(self, context, image_id):
+        """Whether Glance has the image as container_format ``docker``."""
+        return self._api.get(context, image_id).get(
+            'container_format') == 'docker'
+
+    def cache(self, context, image_id):
+        """Have an image ready. Returns whether it had to be fetched."""
+        mode = CONF.containervm.share_access_mode
+        if self._store(mode).lookup(image_id) is not None:
+            return False
+        self.get(context, image_id, mode)
+        return True
+
+    def age(self, in_use, max_age):
+        """Remove images that no server has used for ``max_age`` seconds."""
+        for store in self._stores():
+            store.prune(in_use, max_age)

@@ -1,0 +1,422 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""The work behind the driver's overrides: container servers, start to end."""
+
+import contextlib
+import functools
+import os
+import sys
+import time
+
+from keystoneauth1 import exceptions as ksa_exceptions
+from nova.compute import power_state
+from nova import exception
+from nova import objects
+from nova.virt import driver as virt_driver
+from nova.virt import hardware
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_log import log as logging
+from oslo_utils import excutils
+from oslo_utils import fileutils
+
+from nova_containervm import basevm
+from nova_containervm import conf
+from nova_containervm import domain
+from nova_containervm import errors
+from nova_containervm.guest import configdrive
+from nova_containervm import hostcheck
+from nova_containervm import imageservice
+from nova_containervm import record
+from nova_containervm.rootfs import base as rootfs_base
+from nova_containervm.rootfs import ninep
+from nova_containervm import serverspec
+from nova_containervm import watcher
+
+CONF = conf.CONF
+LOG = logging.getLogger(__name__)
+
+TRAIT = 'CUSTOM_CONTAINERVM'
+
+ROOTFS = {'9p': ninep.NinePRootfs}
+
+
+class ContainerOps:
+    """Everything that the driver does for container servers.
+
+    :param driver: the ContainerVMDriver that delegates to this object
+    """
+
+    def __init__(self, driver):
+        self._driver = driver
+        # The base VM image of new servers, set by start()
+        self._base: basevm.BaseVM
+        self._bases = basevm.BaseCache()
+        self._images = imageservice.ImageService(driver._image_api)
+        self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
+        # Servers that are being started. One that ends before Nova has seen
+        # it run counts as started all the same.
+        self._awaited: set[str] = set()
+        self._starting: set[str] = set()
+
+    # Which servers are ours
+
+    @property
+    def enabled(self) -> bool:
+        """Whether this host takes container servers at all."""
+        return CONF.libvirt.sub_virt_type == 'container'
+
+    def owns(self, instance) -> bool:
+        """Whether a server is a container server, on an enabled host."""
+        if not self.enabled:
+            return False
+        try:
+            properties = instance.system_metadata
+        except (AttributeError, exception.OrphanedObjectError):
+            # Nova passes less than an instance in places that deal with
+            # servers it no longer knows; those are none of ours.
+            return False
+        return properties.get('image_container_format') == 'docker'
+
+    # The host
+
+    def start(self):
+        """Check the host and begin to watch the servers on it.
+
+        :raises exception.InvalidConfiguration: the host lacks something
+        """
+        try:
+            self._base = hostcheck.check_settings()
+            owner = hostcheck.check_host(self._driver._host)
+        except Exception:
+            _end_threads(self._driver._host)
+            raise
+        self._images.configure(owner)
+        self._images.sweep()
+        self._bases.hold(self._base)
+        self._watcher.start()
+        LOG.info('Container servers are enabled: transport %s, writable '
+                 'layer %s, base VM image %s (%s)',
+                 CONF.containervm.rootfs_transport,
+                 CONF.containervm.writable_layer,
+                 self._base.path, self._base.type)
+
+    def explain_unavailable(self):
+        """Say so if libvirt cannot be reached because of our settings.
+
+        :raises exception.InvalidConfiguration: that is why
+        """
+        if not self.enabled:
+            return
+        try:
+            hostcheck.check_virt_type()
+        except exception.InvalidConfiguration:
+            _end_threads(self._driver._host)
+            raise
+
+    def stop(self):
+        """The service ends."""
+        self._watcher.stop()
+
+    def update_traits(self, provider_tree, nodename):
+        """Let the scheduler know whether this host takes docker images."""
+        if self.enabled:
+            provider_tree.add_traits(nodename, TRAIT)
+        else:
+            provider_tree.remove_traits(nodename, TRAIT)
+
+    def cache_image(self, context, image_id) -> bool | None:
+        """Download and unpack an image ahead of its first server.
+
+        :returns: False if it was there, True if it was not, None if it is no
+            docker image
+        """
+        if not self.enabled:
+            return None
+        try:
+            if not self._images.is_docker(context, image_id):
+                return None
+        except (exception.NovaException, ksa_exceptions.ClientException):
+            # LibvirtDriver meets the same Glance, and says what is wrong.
+            return None
+        return self._images.cache(context, image_id)
+
+    def manage_image_cache(self, all_instances):
+        """Remove images and base VM images that no server needs."""
+        if not (self.enabled and CONF.image_cache.remove_unused_base_images):
+            return
+        records = [r for r in map(_record_or_none, all_instances) if r]
+        max_age = CONF.containervm.remove_unused_images_minimum_age_seconds
+        in_use = {i.image_ref for i in all_instances}
+        in_use.update(r.image_id for r in records)
+        self._images.age(in_use, max_age)
+        self._bases.age({r.base_digest for r in records} |
+                        {self._base.digest}, max_age)
+
+    # Create
+
+    @contextlib.contextmanager
+    def creating(self, context, instance, injected_files,
+                 block_device_info):
+        """Prepare a server's image and settings around LibvirtDriver.spawn().
+
+        Yields the image metadata that spawn() is to see.
+
+        :raises exception.ImageUnacceptable: the image is at fault
+        :raises exception.InvalidInput: the user's overrides are
+        """
+        begin = time.monotonic()
+        self._check_creatable(instance, block_device_info)
+        choices = rootfs_base.Choices.from_conf(CONF.containervm)
+        access_mode = choices.share_access_mode
+        known = self._images.known(instance.image_ref, access_mode)
+        image = self._images.get(context, instance.image_ref, access_mode,
+                                 serverspec.image_ref(instance),
+                                 instance.trusted_certs)
+        have_image = time.monotonic()
+        self._bases.hold(self._base)
+        rec = record.Record(
+            image_id=instance.image_ref, base_digest=self._base.digest,
+            base_type=self._base.type, choices=choices,
+            injected_files=tuple((p, c) for p, c in injected_files or ()))
+        instance_dir = libvirt_utils.get_instance_path(instance)
+        try:
+            # Without the network: Nova is still allocating it, and whoever
+            # looks at it waits for Neutron. LibvirtDriver makes the disk
+            # meanwhile. This is to refuse what cannot be run; the contract
+            # for the guest is made when the domain is started.
+            contract = serverspec.contract(instance, None, image, rec,
+                                           self._rootfs(instance_dir, rec))
+        except exception.ImageUnacceptable:
+            with excutils.save_and_reraise_exception():
+                if not known:
+                    self._images.forget(instance.image_ref, access_mode)
+        rec = serverspec.with_contract(rec, contract)
+        fileutils.ensure_tree(instance_dir)
+        rec.save(instance_dir)
+        # Later operations read these from the instance, not from the image.
+        instance.config_drive = 'True'
+        for name, value in domain.HARDWARE.items():
+            instance.system_metadata['image_' + name] = value
+        instance.save()
+        with self.starting(instance):
+            yield objects.ImageMeta.from_instance(instance)
+        LOG.info('Container server started in %.2f s: image %.2f s, '
+                 'domain %.2f s', time.monotonic() - begin,
+                 have_image - begin, time.monotonic() - have_image,
+                 instance=instance)
+
+    def _check_creatable(self, instance, block_device_info):
+        mapping = virt_driver.block_device_info_get_mapping(block_device_info)
+        if any(bdm.get('boot_index') == 0 for bdm in mapping):
+            raise errors.OperationNotSupported(
+                instance_uuid=instance.uuid, operation='boot from a volume',
+                reason='its root disk is made by the host')
+        if instance.flavor.root_gb == 0:
+            raise exception.FlavorDiskTooSmall()
+
+    @contextlib.contextmanager
+    def starting(self, instance):
+        """Around what starts a server and waits for it. See :meth:`info`."""
+        self._awaited.add(instance.uuid)
+        try:
+            yield
+        finally:
+            self._awaited.discard(instance.uuid)
+            self._starting.discard(instance.uuid)
+
+    def launched(self, instance):
+        """From now on Nova waits until it sees the server run."""
+        if instance.uuid in self._awaited:
+            self._starting.add(instance.uuid)
+
+    # Start
+
+    def _rootfs(self, instance_dir, rec):
+        return ROOTFS[rec.choices.rootfs_transport](instance_dir, rec.choices)
+
+    def create_root_disk(self, disk, instance, size):
+        """Make a server's disk from the base VM image it was made from.
+
+        :param disk: an image backend's Image
+        :param size: bytes, the flavor's root size
+        """
+        base = self._bases.get(record.of(instance).base_digest)
+
+        def missing(target, **kwargs):
+            raise exception.InvalidDiskInfo(
+                reason='the base VM image %s is gone' % target)
+
+        disk.cache(fetch_func=missing, filename=base.cache_name, size=size)
+
+    def configure_guest(self, guest, instance):
+        """Make the domain of an ordinary server a container server's."""
+        instance_dir = libvirt_utils.get_instance_path(instance)
+        rec = record.of(instance)
+        domain.configure(guest, self._bases.get(rec.base_digest), rec,
+                         self._rootfs(instance_dir, rec).devices(),
+                         watcher.status_path(instance_dir))
+
+    def before_start(self, context, instance, network_info):
+        """Prepare what a domain needs before it is defined and started.
+
+        :returns: a function to be called once it is defined, which writes
+            the config drive
+        """
+        instance_dir = libvirt_utils.get_instance_path(instance)
+        rec = record.of(instance)
+        image = self._images.get(context, rec.image_id,
+                                 rec.choices.share_access_mode,
+                                 serverspec.image_ref(instance),
+                                 instance.trusted_certs)
+        rootfs = self._rootfs(instance_dir, rec)
+        rootfs.prepare(image)
+        contract = serverspec.contract(instance, network_info, image, rec,
+                                       rootfs)
+        serverspec.with_contract(rec, contract).save(instance_dir)
+        self._reset_status(instance_dir, instance.uuid)
+        return functools.partial(self._write_config_drive, context, instance,
+                                 network_info, rec, contract, instance_dir)
+
+    def _write_config_drive(self, context, instance, network_info, rec,
+                            contract, instance_dir):
+        # Only now, for the devices are read from the defined domain.
+        instance.device_metadata = self._driver._build_device_metadata(
+            context, instance)
+        metadata = configdrive.ContainerMetadata(
+            instance, contract.files(), serverspec.vendor_data(rec),
+            content=list(rec.injected_files), network_info=network_info)
+        configdrive.write(os.path.join(instance_dir, configdrive.NAME),
+                          metadata)
+
+    def _reset_status(self, instance_dir, uuid):
+        path = watcher.status_path(instance_dir)
+        self._watcher.forget(uuid)
+        fileutils.delete_if_exists(path)
+        # Made here, so that it is nova's and not root's when libvirt's log
+        # daemon opens it.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
+
+    def is_starting(self, instance) -> bool:
+        """Whether a server of ours is just being started."""
+        return instance.uuid in self._starting
+
+    def info(self, instance, info):
+        """Correct the state of a server that is just being started.
+
+        LibvirtDriver waits without end until it sees the server run; a
+        container may have ended before it looks.
+
+        :param info: an InstanceInfo
+        """
+        if info.state == power_state.SHUTDOWN and self._has_run(instance):
+            return hardware.InstanceInfo(state=power_state.RUNNING,
+                                         internal_id=info.internal_id)
+        return info
+
+    def _has_run(self, instance):
+        path = watcher.status_path(libvirt_utils.get_instance_path(instance))
+        try:
+            return bool(watcher.read_status(path).state)
+        except OSError:
+            return False
+
+    def shutdown_timeout(self, instance, timeout):
+        """How long to wait for a server's shutdown, in seconds.
+
+        The guest gives the container its stop timeout, then kills it. What
+        comes on top is for the guest's own end.
+        """
+        if not timeout:
+            return timeout
+        try:
+            return max(timeout, record.of(instance).stop_timeout + 5)
+        except FileNotFoundError:
+            return timeout
+
+    # End
+
+    def release(self, instance, remove):
+        """Give back what :meth:`before_start` took.
+
+        :param remove: the server's directory is about to be removed
+        """
+        instance_dir = libvirt_utils.get_instance_path(instance)
+        try:
+            rec = record.of(instance)
+        except FileNotFoundError:
+            # It did not get that far, or is gone already.
+            return
+        rootfs = self._rootfs(instance_dir, rec)
+        if remove:
+            rootfs.remove()
+        else:
+            rootfs.release()
+
+    @staticmethod
+    def refuse(instance, operation, reason):
+        """Refuse an operation.
+
+        :raises errors.OperationNotSupported: always
+        """
+        raise errors.OperationNotSupported(
+            instance_uuid=instance.uuid, operation=operation, reason=reason)
+
+    def refuse_rescue(self, instance):
+        """Refuse a rescue, and keep the server as it is.
+
+        Nova sets a server to ERROR whatever its rescue fails with. Nothing
+        has happened to this one, so that is taken back.
+
+        :raises errors.OperationNotSupported: always
+        """
+        self._watcher.restore(instance.uuid, instance.vm_state)
+        self.refuse(instance, 'be rescued', 'its root disk holds no operating '
+                    'system; use "openstack server rebuild" instead')
+
+    def refuse_as(self, error, instance, operation, reason):
+        """Refuse an operation with the exception that Nova expects there.
+
+        :param error: a class of nova.exception
+        :raises error: always
+        """
+        try:
+            self.refuse(instance, operation, reason)
+        except errors.OperationNotSupported as e:
+            raise error(e.format_message())
+
+    def refuse_and_keep(self, instance, operation, reason):
+        """Refuse an operation that Nova would set the server to ERROR for.
+
+        :raises exception.InstanceFaultRollback: always
+        """
+        try:
+            self.refuse(instance, operation, reason)
+        except errors.OperationNotSupported as e:
+            raise exception.InstanceFaultRollback(inner_exception=e)
+
+
+def _end_threads(host):
+    """End LibvirtDriver's threads, for Nova is about to end.
+
+    The interpreter waits for them, and the one that handles events of the
+    connection to libvirt never ends: nova-compute would hang.
+    """
+    host.cleanup()
+    host._conn_event_handler_queue.put(sys.exit)
+
+
+def _record_or_none(instance):
+    try:
+        return record.of(instance)
+    except FileNotFoundError:
+        return None

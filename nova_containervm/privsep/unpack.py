@@ -1,0 +1,53 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Starts the process that unpacks images, which then gives its power up."""
+
+import os
+import re
+import subprocess
+
+from nova_containervm import privsep
+from nova_containervm.images import errors
+from nova_containervm.images import session
+
+_NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
+
+
+@privsep.ctx.entrypoint
+def launch(root, name, form, uid, gid):
+    """Start the helper of one session of the image store, as root.
+
+    It connects to the socket ``tmp/<name>/s`` of the store, works in the
+    store's directories only, and looks at an image's data only in children
+    without privilege (images/server.py).
+
+    :param root: absolute path of the store
+    :param name: the session
+    :param form: access mode, 'mapped' or 'passthrough'
+    :param uid: owner of files under 'mapped'; likewise *gid*
+    :raises StoreError: it did not start
+    """
+    uid, gid = int(uid), int(gid)
+    if not os.path.isabs(root) or not _NAME.fullmatch(name) \
+            or form not in ('mapped', 'passthrough') or min(uid, gid) < 0:
+        raise errors.StoreError('bad arguments to launch()')
+    done = subprocess.run(
+        session.command(root, form, (uid, gid), '--session', name),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, cwd='/', env={'PATH': os.defpath,
+                                              'LC_ALL': 'C.UTF-8'},
+        start_new_session=True, timeout=session.START_TIMEOUT, check=False)
+    if done.returncode:
+        raise errors.StoreError('the process that unpacks images did not '
+                                'start: %s' % done.stderr.decode(
+                                    'utf-8', 'replace')[-2000:])

@@ -1,0 +1,77 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+"""What the driver keeps about each server, in its instance directory."""
+
+import dataclasses
+import json
+import os
+
+from nova.virt.libvirt import utils as libvirt_utils
+
+from nova_containervm.rootfs import base as rootfs_base
+
+DIRECTORY = 'containervm'
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """How one server was made.
+
+    :param image_id: Glance id of the docker image
+    :param base_digest: SHA-256 of the base VM image's disk
+    :param base_type: ``minimal`` or ``cloud``
+    :param choices: the settings of the host at that time
+    :param stop_timeout: seconds between stop signal and kill
+    :param injected_files: files that the user gave with the create request
+    """
+
+    image_id: str
+    base_digest: str
+    base_type: str
+    choices: rootfs_base.Choices
+    stop_timeout: int = 10
+    injected_files: tuple[tuple[str, str], ...] = ()
+
+    def save(self, instance_dir: str) -> None:
+        """Write the record, whole or not at all."""
+        directory = os.path.join(instance_dir, DIRECTORY)
+        os.makedirs(directory, exist_ok=True)
+        path = os.path.join(directory, 'server.json')
+        # 0600, for a user's files may hold secrets
+        with open(os.open(path + '.new', os.O_WRONLY | os.O_CREAT |
+                          os.O_TRUNC, 0o600), 'w') as f:
+            json.dump(dataclasses.asdict(self), f)
+            f.flush()
+            os.fsync(f.fileno())
+        os.rename(path + '.new', path)
+
+    @classmethod
+    def load(cls, instance_dir: str) -> 'Record':
+        """Read the record of a server.
+
+        :raises FileNotFoundError: there is none
+        """
+        with open(os.path.join(instance_dir, DIRECTORY, 'server.json')) as f:
+            data = json.load(f)
+        data['choices'] = rootfs_base.Choices(**data['choices'])
+        data['injected_files'] = tuple(
+            (path, content) for path, content in data['injected_files'])
+        return cls(**data)
+
+
+def of(instance) -> Record:
+    """The record of a server on this host.
+
+    :raises FileNotFoundError: there is none
+    """
+    return Record.load(libvirt_utils.get_instance_path(instance))

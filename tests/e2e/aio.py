@@ -1,0 +1,95 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""The all-in-one under test, driven by its command."""
+
+import functools
+import pathlib
+import re
+import subprocess
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+COMMAND = str(CHECKOUT / 'tools' / 'aio')
+
+
+def run(*arguments, check=True):
+    """Run ``tools/aio`` and return the finished process."""
+    result = subprocess.run([COMMAND, *arguments], text=True,
+                            capture_output=True)
+    if check and result.returncode != 0:
+        raise AssertionError('tools/aio %s failed:\n%s%s' % (
+            ' '.join(arguments), result.stdout, result.stderr))
+    return result
+
+
+def environment():
+    """The variables that ``tools/aio env`` exports."""
+    return dict(re.findall(r'^export (\w+)=(\S+)$', run('env').stdout,
+                           re.MULTILINE))
+
+
+@functools.cache
+def directory():
+    """$AIO_DIR: the configuration's grandparent."""
+    config = environment()['OS_CLIENT_CONFIG_FILE']
+    return pathlib.Path(config).parent.parent
+
+
+def reconfigure(settings, qemu_user='libvirt-qemu', check=True,
+                restart=False):
+    """Run nova-compute with exactly these settings beside its usual ones.
+
+    :param settings: 'group.option' to value; None takes an option away that
+        the all-in-one sets itself
+    :param restart: restart it even if nothing changes
+    """
+    arguments = ['reconfigure', '--reset', '--qemu-user', qemu_user]
+    if restart:
+        arguments.append('--restart')
+    for name, value in sorted(settings.items()):
+        arguments += (['--unset', name] if value is None else
+                      ['--set', '%s=%s' % (name, value)])
+    return run(*arguments, check=check)
+
+
+def openstack(*arguments, check=True):
+    """Run the ``openstack`` client as a user would; return its output."""
+    result = subprocess.run([str(directory() / 'bin' / 'openstack'),
+                             *arguments], text=True, capture_output=True)
+    if check and result.returncode != 0:
+        raise AssertionError('openstack %s failed:\n%s' % (
+            ' '.join(arguments), result.stderr))
+    return result.stdout
+
+
+def log(name, since=0):
+    """The log of a service, from an offset in bytes on."""
+    path = directory() / 'log' / ('%s.log' % name)
+    with open(path, errors='replace') as f:
+        f.seek(since)
+        return f.read()
+
+
+def log_size(name):
+    """Size of a service's log, for :func:`log`."""
+    return (directory() / 'log' / ('%s.log' % name)).stat().st_size
+
+
+def image(name):
+    """Build an image of tools/images, if need be; return its path."""
+    return pathlib.Path(run('image', name).stdout.strip().splitlines()[-1])
+
+
+def base_image(kind):
+    """Build a base VM image, if need be; return the path of its disk."""
+    return run('base-image', kind).stdout.strip().splitlines()[-1]

@@ -1,0 +1,231 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Fixtures: a running all-in-one, images in it, and a host left clean."""
+
+import contextlib
+import os
+import re
+import uuid
+
+import openstack
+import pytest
+
+from tests.e2e import aio
+from tests.e2e import cloud as cloud_lib
+from tests.e2e import containers
+from tests.e2e import host as host_lib
+from tests.e2e import profiles
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        'markers', 'profile(name): settings of nova-compute that a test needs')
+    config.addinivalue_line(
+        'markers', 'slow: takes long; only "tools/test --all" runs it')
+
+
+def profile_of(item):
+    """The profile that a test asks for, by its marker or its parameter."""
+    callspec = getattr(item, 'callspec', None)
+    if callspec and 'profile' in callspec.params:
+        return callspec.params['profile']
+    marker = item.get_closest_marker('profile')
+    return marker.args[0] if marker else 'default'
+
+
+def pytest_collection_modifyitems(items):
+    # Tests that share settings run after each other. The sort is stable.
+    order = {name: i for i, name in enumerate(profiles.PROFILES)}
+    items.sort(key=lambda item: order[profile_of(item)])
+
+
+@pytest.fixture(scope='session')
+def environment():
+    """The variables of ``tools/aio env``, and no others of OpenStack's."""
+    variables = aio.environment()
+    for name in [n for n in os.environ if n.startswith('OS_')]:
+        del os.environ[name]
+    os.environ.update(variables)
+    return variables
+
+
+@pytest.fixture(scope='session')
+def cloud(environment):
+    """The cloud, as its administrator sees it."""
+    return cloud_lib.Cloud(openstack.connect(cloud='aio'))
+
+
+@pytest.fixture(scope='session')
+def host(environment):
+    """This machine."""
+    return host_lib.Host(aio.directory() / 'state' / 'nova' / 'instances')
+
+
+class Settings:
+    """The settings that nova-compute runs with, changed when need be."""
+
+    def __init__(self):
+        self._current = None
+        self._begun = False
+
+    def use(self, name):
+        """Have nova-compute run with a profile."""
+        profile = profiles.PROFILES[name]
+        settings = dict(profile.settings)
+        if name == 'rfc':
+            settings['libvirt.base_vm_image'] = aio.base_image('cloud')
+        wanted = (settings, profile.qemu_user)
+        if self._current != wanted:
+            self._current = None
+            # The first time: it may run with code of before an edit.
+            aio.reconfigure(*wanted, restart=not self._begun)
+            self._begun = True
+            self._current = wanted
+
+    def forget(self):
+        """A test has changed them by itself."""
+        self._current = None
+
+
+@pytest.fixture(scope='session')
+def settings(environment):
+    """What sets nova-compute's settings; the usual ones come back."""
+    made = Settings()
+    yield made
+    aio.reconfigure({})
+
+
+@pytest.fixture(autouse=True)
+def configured(request, settings):
+    """nova-compute runs with the settings of the test's profile."""
+    name = profile_of(request.node)
+    settings.use(name)
+    return profiles.PROFILES[name]
+
+
+@pytest.fixture
+def own_settings(configured, settings):
+    """For tests that change settings themselves: put them back."""
+    yield
+    settings.forget()
+
+
+@pytest.fixture(scope='session')
+def image(cloud):
+    """A function: the Glance image of a name in tools/images."""
+    uploaded = {}
+
+    def get(name, **properties):
+        key = (name, tuple(sorted(properties.items())))
+        if key not in uploaded:
+            uploaded[key] = cloud.upload('e2e-' + name, aio.image(name),
+                                         **properties)
+        return uploaded[key]
+
+    yield get
+    for made in uploaded.values():
+        cloud.sdk.image.delete_image(made.id)
+
+
+@pytest.fixture(scope='session')
+def builder(tmp_path_factory):
+    """Builds images that one test or a few need."""
+    return containers.Builder(tmp_path_factory.mktemp('images'))
+
+
+@pytest.fixture(scope='session')
+def probe(cloud, builder):
+    """The image of containers.PROBE, in Glance."""
+    made = cloud.upload('e2e-probe', builder.probe())
+    yield made
+    cloud.sdk.image.delete_image(made.id)
+
+
+@pytest.fixture(autouse=True)
+def clean_host(configured, host, request):
+    """Nothing that the test has made is on the host after it."""
+    before = host.state()
+    request.node.log_begin = aio.log_size('nova-compute')
+    yield
+    if getattr(request.node, 'failed_call', False):
+        # What is left of a failed test would only hide why it failed.
+        return
+    host.assert_as_before(before)
+
+
+# A line of a log that says what is wrong; not one of a traceback
+_BAD = re.compile(r'\S+ \S+ \d+ (WARNING|ERROR|CRITICAL) \S+ '
+                  r'(\[[^]]*\] ?)*+[^ [](?!raceback)')
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    if call.when != 'teardown':
+        item.failed_call = True
+    begin = getattr(item, 'log_begin', None)
+    if begin is not None:
+        bad = [line[:400]
+               for line in aio.log('nova-compute', begin).splitlines()
+               if _BAD.match(line)
+               and 'neutronclient' not in line and 'privsep log' not in line]
+        report.sections.append(('nova-compute', '\n'.join(bad[-20:])))
+
+
+@contextlib.contextmanager
+def _servers(cloud):
+    """A function that creates servers; they are deleted at the end."""
+    with contextlib.ExitStack() as stack:
+        def create(made_of, name=None, wait='ACTIVE', timeout=180, **kwargs):
+            created = cloud.create(
+                name or 'e2e-%s' % uuid.uuid4().hex[:8], made_of, wait=None,
+                **kwargs)
+            stack.callback(cloud.delete, created)
+            return cloud.wait(created, wait, timeout) if wait else created
+        yield create
+
+
+@pytest.fixture
+def server(cloud, clean_host):
+    """A function that creates a server, deleted at the end of the test."""
+    with _servers(cloud) as create:
+        yield create
+
+
+@pytest.fixture(scope='module')
+def shared_server(cloud, host, settings):
+    """A function that creates a server for all tests of a module."""
+    settings.use('default')
+    before = host.state()
+    with _servers(cloud) as create:
+        yield create
+    host.assert_as_before(before)
+
+
+@pytest.fixture
+def upload(cloud, tmp_path):
+    """A function that uploads bytes or a file, deleted after the test."""
+    with contextlib.ExitStack() as stack:
+        def put(name, data, **kwargs):
+            path = data
+            if isinstance(data, bytes):
+                path = tmp_path / name
+                path.write_bytes(data)
+            made = cloud.upload('e2e-' + name, path, **kwargs)
+            stack.callback(cloud.sdk.image.delete_image, made.id)
+            return made
+        yield put

@@ -1,0 +1,141 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""What servers leave on this host. After each test it must be as before."""
+
+import os
+import pathlib
+import re
+import subprocess
+import time
+
+LIBVIRT_URI = 'qemu:///system'
+
+# Network namespaces and ports of networks that outlive a server: DHCP.
+_NETWORK_OWNED = re.compile(r'^(qdhcp|qrouter|snat|fip|ovnmeta)-')
+
+
+def _run(*command):
+    return subprocess.run(command, check=True, capture_output=True,
+                          text=True).stdout
+
+
+class Host:
+    """This machine, seen by what servers add to it.
+
+    :param instances: nova-compute's instances_path
+    """
+
+    def __init__(self, instances):
+        self.instances = pathlib.Path(instances)
+        self.store = self.instances / '_base' / 'containervm'
+
+    def state(self):
+        """Everything that a deleted server must not leave, by kind."""
+        return {
+            'domains': self.domains(),
+            'mounts': self.mounts(),
+            'directories': self.directories(),
+            'processes': self.processes(),
+            'taps': self.taps(),
+            'ports': self.switch_ports(),
+            'staging': self.staging(),
+        }
+
+    @staticmethod
+    def domains():
+        return set(_run('virsh', '-c', LIBVIRT_URI, 'list', '--all',
+                        '--name').split())
+
+    def mounts(self):
+        with open('/proc/self/mountinfo') as f:
+            points = [line.split(' ')[4] for line in f]
+        top = str(self.instances.resolve())
+        return {p for p in points if p.startswith(top + '/')}
+
+    def directories(self):
+        return {p.name for p in self.instances.iterdir()
+                if p.name not in ('_base', 'locks', 'compute_nodes')}
+
+    def processes(self):
+        """QEMUs of our servers, and helpers."""
+        found = set()
+        top = os.fsencode(self.instances.resolve())
+        for entry in pathlib.Path('/proc').iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                line = (entry / 'cmdline').read_bytes()
+            except OSError:
+                continue
+            if top not in line:
+                continue
+            name = os.path.basename(line.split(b'\0')[0]).decode()
+            # A QEMU by its server, for that may start again
+            server = re.search(rb'guest=([^,\0]+)', line)
+            found.add('%s %s' % (name, server[1].decode() if server
+                                 else entry.name))
+        return found
+
+    @staticmethod
+    def taps():
+        return {link for link in os.listdir('/sys/class/net')
+                if link.startswith(('tap', 'qvo', 'qvb', 'vnet'))}
+
+    @staticmethod
+    def switch_ports():
+        return {p for p in _run('ovs-vsctl', 'list-ports',
+                                'br-int').split()
+                if p.startswith(('tap', 'qvo', 'vhu'))}
+
+    def staging(self):
+        """Halves of images in the store."""
+        found = set()
+        if self.store.is_dir():
+            for path in self.store.glob('*/tmp/*'):
+                found.add(str(path.relative_to(self.store)))
+            for path in self.store.rglob('*.part'):
+                found.add(str(path.relative_to(self.store)))
+        return found
+
+    def assert_as_before(self, before, timeout=30):
+        """Wait until nothing is left, and fail with what is."""
+        deadline = time.monotonic() + timeout
+        while True:
+            now = self.state()
+            left = {kind: sorted(now[kind] - before[kind])
+                    for kind in now if now[kind] - before[kind]}
+            if not left:
+                return
+            if time.monotonic() > deadline:
+                raise AssertionError('left on the host: %s' % left)
+            time.sleep(0.5)
+
+    def rootfs(self, uuid):
+        """What a share of a server's root filesystem exports."""
+        return self.instances / uuid / 'rootfs'
+
+    def disk_use(self, path):
+        """Bytes that files take below a path, without what is mounted."""
+        return 1024 * int(_run('du', '-skx', str(path)).split()[0])
+
+    def disk_files(self, uuid):
+        """The qcow2 disks of a server."""
+        return [p for p in (self.instances / uuid).glob('disk*')
+                if p.name in ('disk', 'disk.local', 'disk.swap')]
+
+    @staticmethod
+    def check_disk(path):
+        """``qemu-img check``: a disk without errors or leaks."""
+        subprocess.run(['qemu-img', 'check', '-q', '-U', str(path)],
+                       check=True)

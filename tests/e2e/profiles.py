@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Settings of nova-compute by a short name.
+
+A change of settings restarts nova-compute, so tests name what they need and
+the suite is ordered by it (conftest.py).
+"""
+
+import dataclasses
+import itertools
+
+BOOT = ('kernel', 'disk')
+RUNTIME = ('crun', 'chroot')
+ACCESS = ('mapped', 'passthrough')
+# writable_layer, share_provisioning
+LAYER = (('disk', 'overlay'), ('share', 'overlay'), ('share', 'copy'),
+         ('share', 'reflink'))
+DEFAULTS = {
+    'containervm.boot_method': 'kernel',
+    'containervm.guest_runtime': 'crun',
+    'containervm.share_access_mode': 'mapped',
+    'containervm.writable_layer': 'disk',
+    'containervm.share_provisioning': 'overlay',
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Profile:
+    """What nova-compute is to run with.
+
+    :param settings: 'group.option' to value; None takes an option away
+    :param qemu_user: the user that QEMU runs as
+    """
+
+    settings: dict
+    qemu_user: str = 'libvirt-qemu'
+
+    @property
+    def layer(self):
+        return self._value('containervm.writable_layer')
+
+    @property
+    def access(self):
+        return self._value('containervm.share_access_mode')
+
+    def _value(self, option):
+        return self.settings.get(option, DEFAULTS[option])
+
+
+def combination(boot='kernel', runtime='crun', access='mapped',
+                layer=('disk', 'overlay')):
+    """The profile of one combination; only what is no default is set."""
+    wanted = {
+        'containervm.boot_method': boot,
+        'containervm.guest_runtime': runtime,
+        'containervm.share_access_mode': access,
+        'containervm.writable_layer': layer[0],
+        'containervm.share_provisioning': layer[1],
+    }
+    return Profile({k: v for k, v in wanted.items() if v != DEFAULTS[k]},
+                   'root' if access == 'passthrough' else 'libvirt-qemu')
+
+
+def combinations():
+    """All combinations by name, those of mapped access first."""
+    return {
+        '-'.join((access, boot, runtime, *layer)): combination(
+            boot, runtime, access, layer)
+        for access, boot, runtime, layer in itertools.product(
+            ACCESS, BOOT, RUNTIME, LAYER)}
+
+
+def pairwise():
+    """Names of 8 combinations in which each pair of values comes together.
+
+    An orthogonal array of strength 2, made from the bits of the layer's
+    number and one more.
+    """
+    names = []
+    for number, layer in enumerate(LAYER):
+        for bit in (0, 1):
+            names.append('-'.join((
+                ACCESS[bit ^ number >> 1], BOOT[bit],
+                RUNTIME[bit ^ number & 1], *layer)))
+    return names
+
+
+# The order is the order of the tests.
+PROFILES = {
+    'default': combination(),
+    'share-overlay': combination(layer=('share', 'overlay')),
+    'share-copy': combination(layer=('share', 'copy')),
+    'share-reflink': combination(layer=('share', 'reflink')),
+    **combinations(),
+    'off': Profile({'libvirt.sub_virt_type': None}),
+    # The RFC's recipe to the letter; conftest adds the base VM image.
+    'rfc': Profile({
+        'containervm.rootfs_transport': '9p',
+        'containervm.writable_layer': 'share',
+        'containervm.share_provisioning': 'copy',
+        'containervm.share_access_mode': 'passthrough',
+        'containervm.guest_runtime': 'chroot',
+        'containervm.boot_method': 'disk',
+    }, 'root'),
+}

@@ -1,0 +1,74 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Many servers of one image: one download, one copy on the host."""
+
+import re
+import subprocess
+
+from tests.e2e import aio
+from tests.e2e import cloud as cloud_lib
+from tests.e2e import host as host_lib
+
+
+def downloads(image, since):
+    """How often an image was downloaded, by Glance's own log."""
+    return len(re.findall('GET /v2/images/%s/file' % image.id,
+                          aio.log('glance', since)))
+
+
+def test_concurrent_creates_share_one_download(
+        server, builder, upload, cloud, host):
+    image = upload('concurrent', builder.probe('RUN echo new >/new\n'))
+    layers = set(host.store.glob('mapped/layers/*'))
+    begin = aio.log_size('glance')
+    made = [server(image, flavor='c1.tiny', wait=None) for _n in range(4)]
+    for each in made:
+        cloud.wait(each, 'ACTIVE', 180)
+    for each in made:
+        assert cloud_lib.shell(cloud.address(each), 'cat /new') == 'new\n'
+    assert downloads(image, begin) == 1
+    new = set(host.store.glob('mapped/layers/*')) - layers
+    print('%d new layers' % len(new))
+    # Each server has its own; nobody sees what another writes.
+    cloud_lib.shell(cloud.address(made[0]), 'echo mine >/new')
+    assert cloud_lib.shell(cloud.address(made[1]), 'cat /new') == 'new\n'
+
+    begin = aio.log_size('glance')
+    later = server(image, flavor='c1.tiny')
+    cloud_lib.http_get(cloud.address(later))
+    assert downloads(image, begin) == 0
+
+
+def written(made):
+    """Bytes that a server's guest has written to its disk."""
+    stats = subprocess.run(
+        ['virsh', '-c', host_lib.LIBVIRT_URI, 'domblkstat', made.id, 'vda'],
+        check=True, capture_output=True, text=True).stdout
+    return int(re.search(r'wr_bytes (\d+)', stats)[1])
+
+
+def test_a_second_server_costs_no_disk(server, probe, cloud, host):
+    """Under 1 MB, plus what the guest writes."""
+    first = server(probe)
+    cloud_lib.http_get(cloud.address(first))
+    before = host.disk_use(host.instances)
+    second = server(probe)
+    cloud_lib.http_get(cloud.address(second))
+    cloud.compute.pause_server(second.id)
+    cloud.wait(second, 'PAUSED')
+    by_guest = written(second)
+    used = host.disk_use(host.instances) - before
+    print('%d KiB used, %d KiB of it written by the guest' % (
+        used >> 10, by_guest >> 10))
+    assert used - by_guest < 1 << 20

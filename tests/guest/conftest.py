@@ -1,0 +1,81 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Fixtures: the image under test, and VMs that end with their test.
+
+CONTAINERVM_BASE_IMAGE names a directory with a minimal image to test; without
+it one is built from the checkout.
+"""
+
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from nova_containervm.baseimage import minimal
+from nova_containervm.cli import baseimage as cli
+from tests.guest import contract as contracts
+from tests.guest import rootfs as rootfs_lib
+from tests.guest import vm as vm_lib
+
+NEEDED = ('qemu-system-x86_64', 'qemu-img', 'genisoimage', 'busybox')
+
+
+def pytest_collection_modifyitems(items):
+    missing = [name for name in NEEDED if shutil.which(name) is None]
+    if missing:
+        skip = pytest.mark.skip(reason='not installed: ' + ' '.join(missing))
+        for item in items:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope='session')
+def image(tmp_path_factory):
+    """Directory of the minimal image."""
+    given = os.environ.get('CONTAINERVM_BASE_IMAGE')
+    if given:
+        return pathlib.Path(given)
+    output = tmp_path_factory.mktemp('image')
+    minimal.build(output, cli.default_cache(), lambda text: None)
+    return output
+
+
+@pytest.fixture(scope='session')
+def rootfs(tmp_path_factory):
+    """A busybox root file system in mapped form, for all tests to read."""
+    path = tmp_path_factory.mktemp('rootfs') / 'root'
+    return rootfs_lib.busybox(path).path
+
+
+@pytest.fixture
+def make_vm(image, rootfs, tmp_path):
+    """Function that makes a VM: make_vm(args, contract=..., **VM options).
+
+    *contract* has changes as for `contract.values`; it is a dict so that its
+    names do not mix with those of VM.
+    """
+    made = []
+
+    def make(args=(), *, contract=None, runtime='crun', name='vm', **options):
+        options.setdefault('rootfs', rootfs)
+        machine = vm_lib.VM(image, tmp_path / name, **options)
+        changes = dict(contract or {})
+        env = changes.pop('ENV', ())
+        machine.contract(contracts.values(
+            args, runtime=runtime, env=env, **changes))
+        made.append(machine)
+        return machine
+
+    yield make
+    for machine in made:
+        machine.kill()

@@ -1,0 +1,157 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Stop requests, restarts, and output that must not be lost."""
+
+import time
+
+import pytest
+
+TRAP = ('trap "echo got TERM; exit 5" TERM; echo ready; '
+        'while :; do sleep 0.1; done')
+DEAF = 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
+
+both_runtimes = pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+
+
+@both_runtimes
+def test_power_button_sends_stop_signal(make_vm, runtime):
+    vm = make_vm(('sh', '-c', TRAP), runtime=runtime).start()
+    vm.wait_for('ready')
+    start = time.monotonic()
+    vm.power_button()
+    vm.wait(10)
+    assert time.monotonic() - start < 5
+    assert vm.console() == 'ready\ngot TERM\n'
+    assert vm.event('exited')['code'] == 5
+
+
+@both_runtimes
+def test_stop_signal_of_contract(make_vm, runtime):
+    vm = make_vm(('sh', '-c', TRAP.replace('TERM', 'QUIT')), runtime=runtime,
+                 contract={'STOP_SIGNAL': 3}).start()
+    vm.wait_for('ready')
+    vm.power_button()
+    vm.wait(10)
+    assert vm.console() == 'ready\ngot QUIT\n'
+
+
+@both_runtimes
+def test_kill_after_grace_period(make_vm, runtime):
+    vm = make_vm(('sh', '-c', DEAF), runtime=runtime,
+                 contract={'STOP_TIMEOUT': 2}).start()
+    vm.wait_for('ready')
+    start = time.monotonic()
+    vm.power_button()
+    vm.wait(20)
+    assert time.monotonic() - start >= 2
+    end = vm.event('exited')
+    assert (end['code'], end['signal'], end['oom']) == (137, 9, False)
+
+
+def test_no_grace_period(make_vm):
+    vm = make_vm(('sh', '-c', DEAF), contract={'STOP_TIMEOUT': 0}).start()
+    vm.wait_for('ready')
+    vm.power_button()
+    vm.wait(10)
+    assert vm.event('exited')['signal'] == 9
+
+
+def test_stop_wins_over_restart_always(make_vm):
+    vm = make_vm(('sh', '-c', TRAP), contract={'RESTART': 'always'}).start()
+    vm.wait_for('ready')
+    vm.power_button()
+    vm.wait(10)
+    assert [e['event'] for e in vm.events()] == [
+        'booted', 'running', 'exited']
+    assert vm.event('exited')['final'] is True
+
+
+def test_stop_while_waiting_to_restart(make_vm):
+    vm = make_vm(('sh', '-c', 'echo run; exit 1'),
+                 contract={'RESTART': 'always'}).start()
+    deadline = time.monotonic() + 30
+    while len(vm.console().split()) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    vm.power_button()
+    vm.wait(10)
+    assert vm.events()[-1]['event'] == 'exited'
+    assert vm.events()[-1]['final'] is True
+
+
+@both_runtimes
+def test_restart_on_failure(make_vm, runtime):
+    vm = make_vm(('sh', '-c', 'echo run; exit 4'), runtime=runtime,
+                 contract={'RESTART': 'on-failure', 'RESTART_MAX': 2})
+    vm.run()
+    assert vm.console() == 'run\n' * 3
+    events = [(e['event'], e.get('restarts'), e.get('final'))
+              for e in vm.events()]
+    assert events == [
+        ('booted', None, None),
+        ('running', 0, None), ('exited', None, False),
+        ('restarting', 1, None),
+        ('running', 1, None), ('exited', None, False),
+        ('restarting', 2, None),
+        ('running', 2, None), ('exited', None, True)]
+    delays = [e['delay_ms'] for e in vm.events()
+              if e['event'] == 'restarting']
+    assert delays == [100, 200]
+
+
+def test_no_restart_after_success(make_vm):
+    vm = make_vm(('echo', 'run'), contract={'RESTART': 'on-failure'}).run()
+    assert vm.console() == 'run\n'
+
+
+def test_restart_always_also_after_success(make_vm):
+    script = 'echo x >> /count; test $(wc -l < /count) -lt 3 || exec sleep 60'
+    vm = make_vm(('sh', '-c', script), contract={'RESTART': 'always'}).start()
+    deadline = time.monotonic() + 30
+    while len([e for e in vm.events() if e['event'] == 'running']) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    vm.kill()
+
+
+def test_ctrl_alt_del_is_a_stop_too(make_vm):
+    vm = make_vm(('sh', '-c', TRAP)).start()
+    vm.wait_for('ready')
+    vm.qmp('send-key', keys=[{'type': 'qcode', 'data': key}
+                             for key in ('ctrl', 'alt', 'delete')])
+    vm.wait(10)
+    assert vm.console() == 'ready\ngot TERM\n'
+
+
+@both_runtimes
+def test_output_is_complete(make_vm, runtime):
+    """A burst right before the end: all of it arrives, in order."""
+    vm = make_vm(('seq', '60000'), runtime=runtime).run()
+    assert vm.console() == ''.join(f'{i}\n' for i in range(1, 60001))
+
+
+@both_runtimes
+def test_orphans_die_with_the_container(make_vm, runtime):
+    vm = make_vm(('sh', '-c', 'sleep 100 & sleep 101 & echo end'),
+                 runtime=runtime)
+    start = time.monotonic()
+    vm.run(30)
+    assert vm.console() == 'end\n'
+    assert time.monotonic() - start < 25
+
+
+def test_out_of_memory_is_told(make_vm):
+    vm = make_vm(('eat-memory',), memory=128).run(90)
+    end = vm.event('exited')
+    assert (end['code'], end['signal'], end['oom']) == (137, 9, True)
+    assert vm.console() == ''

@@ -1,0 +1,154 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""What a stored image looks like to a container, for comparison."""
+
+import hashlib
+import os
+import stat
+import struct
+
+from nova_containervm.images import forms
+from nova_containervm.images import fsutil
+from nova_containervm.images import view
+
+#: Attributes that are this host's business.
+HOST_XATTRS = ('user.virtfs.', 'user.overlay.', 'security.selinux')
+
+
+def _entry(form, dir_fd, name, path, groups):
+    """One line of a manifest, as a dict."""
+    st = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+    mode, uid, gid, rdev = st.st_mode, st.st_uid, st.st_gid, st.st_rdev
+    data = target = None
+    xattrs = {}
+    plain = stat.S_ISREG(st.st_mode) or stat.S_ISDIR(st.st_mode)
+    if plain:
+        fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=dir_fd)
+        try:
+            if form.name == 'mapped':
+                mode, uid, gid = form.identity(fd)
+                rdev = 0
+                if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+                    rdev = struct.unpack('<Q', os.getxattr(
+                        fd, forms.VIRTFS_RDEV))[0]
+            back = {v.decode(): k.decode() for k, v in forms.ACLS.items()}
+            for key in os.listxattr(fd):
+                if key in back:
+                    xattrs[back[key]] = os.getxattr(fd, key).hex()
+                elif not key.startswith(HOST_XATTRS):
+                    xattrs[key] = os.getxattr(fd, key).hex()
+            if stat.S_ISREG(mode):
+                digest = hashlib.sha256()
+                while True:
+                    piece = os.read(fd, 1 << 20)
+                    if not piece:
+                        break
+                    digest.update(piece)
+                data = '%d:%s' % (st.st_size, digest.hexdigest()[:24])
+            elif stat.S_ISLNK(mode):
+                target = os.fsdecode(os.read(fd, 5000))
+        finally:
+            os.close(fd)
+    elif stat.S_ISLNK(mode):
+        target = os.readlink(name, dir_fd=dir_fd)
+        target = os.fsdecode(target)
+    entry = {'type': stat.S_IFMT(mode), 'mode': oct(stat.S_IMODE(mode)),
+             'owner': '%d:%d' % (uid, gid), 'mtime': st.st_mtime_ns}
+    if target is not None:
+        entry['target'] = target
+        entry['mode'] = None
+    if data is not None:
+        entry['data'] = data
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+        entry['rdev'] = rdev
+    if xattrs:
+        entry['xattrs'] = xattrs
+    if not stat.S_ISDIR(st.st_mode):
+        groups.setdefault((st.st_dev, st.st_ino), []).append(path)
+    return entry
+
+
+def _finish(entries, groups):
+    for paths in groups.values():
+        if len(paths) > 1:
+            for path in paths:
+                entries[path]['same'] = sorted(paths)
+    return entries
+
+
+def native(root, form=None):
+    """Manifest of a directory (a mount, or what another tool unpacked)."""
+    form = form or forms.Passthrough()
+    entries, groups = {}, {}
+    fd = fsutil.open_dir(root)
+    entries['.'] = _entry(form, fd, b'.', '.', groups)
+    stack = [('', fd)]
+    while stack:
+        path, fd = stack.pop()
+        for name in os.listdir(fd):
+            where = path + name
+            entries[where] = _entry(form, fd, os.fsencode(name), where,
+                                    groups)
+            if entries[where]['type'] == stat.S_IFDIR:
+                stack.append((where + '/', fsutil.open_dir(name, dir_fd=fd)))
+        os.close(fd)
+    return _finish(entries, groups)
+
+
+def stored(image, mode):
+    """Manifest of a StoredImage: its layers, merged by us."""
+    form = forms.FORMS[mode]()
+    fds = [fsutil.open_dir(d) for d in reversed(image.layer_dirs)]
+    merged = view.View(list(enumerate(fds)), form)
+    entries, groups = {}, {}
+    entries['.'] = _entry(form, fds[0], b'.', '.', groups)
+    stack = [b'']
+    try:
+        while stack:
+            path = stack.pop()
+            found = set()
+            for _layer, fd in merged.find(path).dirs:
+                found.update(map(os.fsencode, os.listdir(fd)))
+            for name in found:
+                where = path + b'/' + name if path else name
+                item = merged.find(where)
+                if item is None:
+                    continue
+                holder = item.fd
+                if item.dirs is not None:
+                    stack.append(where)
+                text = os.fsdecode(where)
+                entries[text] = _entry(form, holder, name, text, groups)
+    finally:
+        merged.close()
+        for fd in fds:
+            os.close(fd)
+    caps = dict(image.file_caps)
+    for path, value in caps.items():
+        entries[path].setdefault('xattrs', {})['security.capability'] = value
+    return _finish(entries, groups)
+
+
+def difference(ours, theirs, ignore=()):
+    """Human-readable differences of two manifests."""
+    out = []
+    for path in sorted(set(ours) | set(theirs)):
+        a, b = ours.get(path), theirs.get(path)
+        if a is None or b is None:
+            out.append('%s: only in %s' % (path, 'ours' if a else 'theirs'))
+            continue
+        for key in sorted(set(a) | set(b)):
+            if key not in ignore and a.get(key) != b.get(key):
+                out.append('%s: %s %r != %r' % (path, key, a.get(key),
+                                                b.get(key)))
+    return out

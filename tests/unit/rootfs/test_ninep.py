@@ -1,0 +1,97 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+import os
+from unittest import mock
+
+import ddt
+import fixtures
+from oslotest import base
+
+from nova_containervm.privsep import mounts
+from nova_containervm.rootfs import ninep
+from tests.unit import test_domain
+
+NAMES = ['a' * 16, 'b' * 16]
+
+
+def image(*directories):
+    return mock.Mock(image_id='image', layer_dirs=directories or [
+        '/store/layers/%s/tree' % name for name in NAMES])
+
+
+@ddt.ddt
+class NinePTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.dir = self.useFixture(fixtures.TempDir()).path
+        self.mounts = mock.create_autospec(mounts)
+        self.mounts.is_mounted.return_value = False
+        self.useFixture(fixtures.MockPatchObject(ninep, 'mounts',
+                                                 self.mounts))
+
+    def _rootfs(self, **changes):
+        return ninep.NinePRootfs(self.dir, test_domain.choices(**changes))
+
+    def test_layer_disk(self):
+        rootfs = self._rootfs()
+        rootfs.prepare(image())
+        self.mounts.mount_image.assert_called_once_with(
+            os.path.join(self.dir, 'rootfs'), '/store/layers', NAMES)
+
+    def test_overlay(self):
+        rootfs = self._rootfs(writable_layer='share')
+        rootfs.prepare(image())
+        self.mounts.mount_writable_image.assert_called_once_with(
+            rootfs.path, '/store/layers', NAMES, rootfs.private)
+
+    @ddt.data(('copy', False), ('reflink', True))
+    @ddt.unpack
+    def test_copies(self, provisioning, reflink):
+        rootfs = self._rootfs(writable_layer='share',
+                              share_provisioning=provisioning)
+        rootfs.prepare(image())
+        self.mounts.mount_copied_image.assert_called_once_with(
+            rootfs.path, '/store/layers', NAMES, rootfs.private, reflink)
+
+    def test_prepared_already(self):
+        self.mounts.is_mounted.return_value = True
+        self._rootfs().prepare(image())
+        self.mounts.mount_image.assert_not_called()
+
+    def test_release_keeps_what_was_written(self):
+        rootfs = self._rootfs(writable_layer='share')
+        os.mkdir(rootfs.path)
+        os.mkdir(rootfs.private)
+        rootfs.release()
+        self.mounts.unmount.assert_called_once_with(rootfs.path)
+        self.mounts.remove_private.assert_not_called()
+
+    def test_remove(self):
+        rootfs = self._rootfs(writable_layer='share')
+        os.mkdir(rootfs.path)
+        os.mkdir(rootfs.private)
+        rootfs.remove()
+        self.assertEqual(
+            [mock.call.unmount(rootfs.path),
+             mock.call.remove_private(rootfs.private)],
+            self.mounts.mock_calls)
+
+    def test_remove_of_what_was_never_prepared(self):
+        self._rootfs().remove()
+        self.assertEqual([], self.mounts.mock_calls)
+
+    def test_layers_in_two_places(self):
+        self.assertRaises(ValueError, self._rootfs().prepare,
+                          image('/a/1/tree', '/b/2/tree'))

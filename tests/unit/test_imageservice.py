@@ -1,0 +1,117 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+import threading
+from unittest import mock
+
+from nova import exception
+from oslotest import base
+
+from nova_containervm.images import errors
+from nova_containervm import imageservice
+
+
+class Api:
+    """Nova's image API, as far as it is used."""
+
+    def __init__(self, chunks, error=None):
+        self.chunks = chunks
+        self.error = error
+        self.written = 0
+        self.ended = threading.Event()
+
+    def download(self, context, image_id, data=None, trusted_certs=None):
+        try:
+            for chunk in self.chunks:
+                data.write(chunk)
+                self.written += 1
+            if self.error:
+                data.truncate(0)
+                raise self.error
+        finally:
+            self.ended.set()
+
+
+class DownloadTestCase(base.BaseTestCase):
+
+    def _download(self, api):
+        return imageservice.download(api, mock.sentinel.context, 'image',
+                                     None)
+
+    def test_all_of_it(self):
+        chunks = [b'%d' % i for i in range(100)]
+        self.assertEqual(chunks, list(self._download(Api(chunks))))
+
+    def test_wrong_signature_comes_before_the_end(self):
+        stream = self._download(Api([b'a'], ValueError('signature')))
+        self.assertEqual(b'a', next(stream))
+        self.assertRaises(ValueError, next, stream)
+
+    def test_bounded(self):
+        api = Api([b'x'] * 1000)
+        stream = self._download(api)
+        next(stream)
+        self.assertFalse(api.ended.wait(0.2))
+        self.assertLessEqual(api.written, imageservice._Pipe.CHUNKS + 2)
+        stream.close()
+
+    def test_reader_gives_up(self):
+        api = Api([b'x'] * 1000)
+        stream = self._download(api)
+        next(stream)
+        stream.close()
+        self.assertTrue(api.ended.wait(5))
+        self.assertLess(api.written, 1000)
+
+
+class ImageServiceTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.service = imageservice.ImageService(mock.Mock())
+        self.store = mock.Mock()
+        patch = mock.patch.object(self.service, '_store',
+                                  return_value=self.store)
+        patch.start()
+        self.addCleanup(patch.stop)
+
+    def test_fault_of_the_image(self):
+        self.store.ensure.side_effect = errors.NotAnImage('no image at all')
+        error = self.assertRaises(exception.ImageUnacceptable,
+                                  self.service.get, None, 'id', 'mapped')
+        self.assertEqual('Image id is unacceptable: no image at all',
+                         str(error))
+
+    def test_fault_of_the_host_is_not_the_images(self):
+        self.store.ensure.side_effect = errors.NoSpace('disk full')
+        self.assertRaises(errors.NoSpace, self.service.get, None, 'id',
+                          'mapped')
+
+    def test_cache(self):
+        self.store.lookup.return_value = None
+        self.assertTrue(self.service.cache(None, 'id'))
+        self.store.lookup.return_value = mock.sentinel.image
+        self.assertFalse(self.service.cache(None, 'id'))
+        self.store.ensure.assert_called_once()
+
+    def test_forgets_only_the_one(self):
+        self.store.records.return_value = [
+            ('a.json', {'image_id': 'a'}), ('b.json', {'image_id': 'b'}),
+            ('damaged.json', None)]
+        self.service.forget('a', 'mapped')
+        self.store.prune.assert_called_once_with({'b'}, 0)
+
+    def test_failure_to_forget_hides_nothing(self):
+        self.store.records.return_value = []
+        self.store.prune.side_effect = errors.StoreError('helper died')
+        self.service.forget('a', 'mapped')

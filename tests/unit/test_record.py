@@ -1,0 +1,49 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+import os
+import stat
+
+import fixtures
+from oslotest import base
+
+from nova_containervm import record
+from tests.unit import test_domain
+
+
+class RecordTestCase(base.BaseTestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.dir = self.useFixture(fixtures.TempDir()).path
+        self.record = record.Record(
+            'image', 'd' * 64, 'minimal', test_domain.choices(),
+            stop_timeout=3, injected_files=(('/etc/motd', 'hello\n'),))
+
+    def test_round_trip(self):
+        self.record.save(self.dir)
+        self.assertEqual(self.record, record.Record.load(self.dir))
+
+    def test_missing(self):
+        self.assertRaises(FileNotFoundError, record.Record.load, self.dir)
+
+    def test_closed_to_others(self):
+        self.record.save(self.dir)
+        path = os.path.join(self.dir, 'containervm', 'server.json')
+        self.assertEqual(0o600, stat.S_IMODE(os.stat(path).st_mode))
+
+    def test_replaced_as_a_whole(self):
+        self.record.save(self.dir)
+        self.record.save(self.dir)
+        self.assertEqual(['server.json'], os.listdir(
+            os.path.join(self.dir, 'containervm')))

@@ -1,0 +1,299 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""`up` and `down`: the steps and their order."""
+
+import pathlib
+import shutil
+import time
+
+from aiolib import baseimage
+from aiolib import database
+from aiolib import host
+from aiolib import network
+from aiolib import nodeconfig
+from aiolib import packages
+from aiolib import pyenv
+from aiolib import render
+from aiolib import services
+from aiolib import supervisor as supervisor_mod
+from aiolib import ui
+from aiolib import virt
+
+OURS = 'containervm.ContainerVMDriver'
+PLAIN = 'libvirt.LibvirtDriver'
+
+
+def driver(cfg):
+    """Return compute_driver: the setting, or the project's driver."""
+    if cfg.driver:
+        return cfg.driver
+    there = (cfg.checkout / 'nova_containervm' / 'driver.py').exists()
+    return OURS if there else PLAIN
+
+
+def up(cfg):
+    """Bring everything up. Does nothing where nothing is to be done."""
+    begin = time.monotonic()
+    cfg.dir.mkdir(parents=True, exist_ok=True)
+    cfg.log.mkdir(exist_ok=True)
+    sup = supervisor_mod.Supervisor(cfg)
+    running = sup.running()
+    if not running and network.orphans(cfg):
+        with ui.step('services without their supervisor') as remark:
+            remark(', '.join(clean_leftovers(cfg)))
+    host.preflight(cfg, running)
+    record = host.Record(cfg)
+    record.save()
+    ui.note(f'All-in-one in {cfg.dir}')
+    with ui.step('Debian packages') as remark:
+        new = packages.install(cfg, record, packages.WANTED)
+        remark(f'{len(new)} installed' if new else 'all there')
+    network.check_ranges(cfg)
+    with ui.step('Python packages of OpenStack') as remark:
+        remark('installed' if pyenv.ensure(cfg) else 'all there')
+    reinstalled = False
+    with ui.step('this project in the venv') as remark:
+        reinstalled = pyenv.ensure_project(cfg)
+        remark('installed' if reinstalled else 'up to date')
+        pyenv.link_commands(cfg)
+    name = driver(cfg)
+    if name == OURS:
+        with ui.step('base VM image') as remark:
+            remark('built' if baseimage.ensure(cfg, record) else 'up to date')
+    with ui.step('users, directories, configuration') as remark:
+        host.ensure_users(cfg, record)
+        host.ensure_dirs(cfg)
+        host.open_kvm(record)
+        virt_type = virt.virt_type(cfg)
+        changed = configure(cfg, record, name, virt_type)
+        remark(f'virt_type {virt_type}, {name}')
+        if running and changed:
+            remark('changed: ' + ', '.join(sorted(changed)))
+    if running:
+        affected = [p for p in services.programs(cfg)
+                    if uses_changed(p.name, changed)]
+        if reinstalled or code_is_newer(cfg, sup):
+            affected += [p for p in services.programs(cfg)
+                         if p.name == 'nova-compute' and p not in affected]
+        if affected:
+            # `start` starts them again. Not everything: without Open vSwitch
+            # running servers would lose their network for good.
+            with ui.step('stopping what has changed') as remark:
+                remark(', '.join(p.name for p in affected))
+                for program in affected:
+                    sup.finish_program(program)
+    start(cfg, sup, record)
+    ui.note(f'The cloud is up ({time.monotonic() - begin:.0f} s). Now:\n'
+            f'  eval "$({cfg.command} env)"\n'
+            '  openstack server list')
+
+
+def uses_changed(name, changed):
+    """Say whether a program reads one of these files below etc/."""
+    directory = name.partition('-')[0]
+    for path in changed:
+        if path in ('nova/nova-compute.conf',
+                    'nova/nova-compute.d/90-reconfigure.conf'):
+            hit = name == 'nova-compute'
+        elif path.startswith('uwsgi/'):
+            hit = path == f'uwsgi/{name}.ini'
+        elif path.startswith('libvirt/'):
+            hit = name == 'libvirtd'
+        else:
+            hit = path.startswith(f'{directory}/')
+        if hit:
+            return True
+    return False
+
+
+def code_is_newer(cfg, sup):
+    """Say whether the project changed since nova-compute started."""
+    state = sup.info().get('nova-compute', {})
+    if state.get('statename') != 'RUNNING' or not cfg.checkout_is_open:
+        return False
+    return any(p.stat().st_mtime > state['start'] for p in
+               (cfg.checkout / 'nova_containervm').rglob('*.py'))
+
+
+def configure(cfg, record, driver_name, virt_type):
+    """Write every file; return the names of those that changed."""
+    before = _snapshot(cfg)
+    render.write_all(cfg, driver_name, virt_type)
+    node = nodeconfig.NodeConfig(cfg)
+    node.write()
+    host.write(cfg.etc / 'supervisord.conf', supervisor_mod.render(cfg))
+    nodeconfig.write_qemu_conf(cfg, record, node.qemu_user)
+    record.write_file(host.SUDOERS, render.sudoers(cfg), 0o440)
+    after = _snapshot(cfg)
+    return {n for n in after if before.get(n) != after[n]}
+
+
+def _snapshot(cfg):
+    return {str(p.relative_to(cfg.etc)): p.read_bytes()
+            for p in cfg.etc.rglob('*') if p.is_file()}
+
+
+def start(cfg, sup, record):
+    """Start all services, stage by stage, and fill the databases."""
+    running = sup.running() and \
+        sup.info().get('vswitchd', {}).get('statename') == 'RUNNING'
+    if not running:
+        network.clean(cfg)
+    with ui.step('database files') as remark:
+        remark(database.install(cfg))
+        network.prepare_ovs(cfg)
+    with ui.step('supervisor, MariaDB, RabbitMQ, libvirt, OVS database'):
+        sup.start()
+        sup.start_stage('base')
+        network.configure_ovs()
+    with ui.step('database schemas') as remark:
+        remark('made' if database.sync(cfg) else 'all there')
+    with ui.step('Open vSwitch, Keystone and the other APIs'):
+        late = sup.start_stage('control')
+        network.setup_bridge(cfg)
+    with ui.step('users and catalogue') as remark:
+        remark('made' if database.identities(cfg) else 'all there')
+    if not database.seed_path(cfg).exists():
+        with ui.step('a copy of the databases, for the next first start'):
+            database.save_seed(cfg, sup)
+    with ui.step('nova-compute and the Neutron agents'):
+        sup.start_stage('compute')
+        sup.wait_healthy(late)
+        database.discover_hosts(cfg)
+    with ui.step('flavors, networks, security group rules') as remark:
+        remark('made' if database.objects(cfg) else 'all there')
+
+
+def stop(cfg, sup, undefine=False):
+    """Power off the guests and stop all services.
+
+    :param undefine: remove the guests from libvirt, too
+    """
+    running = {name for name, state in sup.info().items()
+               if state['statename'] == 'RUNNING'}
+    if 'libvirtd' in running:
+        if not undefine:
+            stop_servers(cfg, running)
+        virt.destroy_domains(cfg, undefine)
+    compute = [p for p in services.programs(cfg) if p.stage == 'compute']
+    for program in compute:
+        if not program.idle_mark:
+            sup.stop_program(program.name, wait=False)
+    for program in compute:
+        sup.finish_program(program)
+    if 'vswitchd' in running:
+        network.remove_datapath()
+    sup.stop_all()
+    network.clean(cfg)
+    sup.shutdown()
+
+
+def stop_servers(cfg, running):
+    """Stop the servers by Nova, if Nova is there, for up to 20 seconds."""
+    if not {'keystone', 'nova-api', 'nova-conductor',
+            'nova-compute'} <= running or not virt.domains(cfg):
+        return
+    try:
+        database.script(cfg, 'stop_servers', '20')
+    except ui.Failure:
+        pass  # its log tells; they are powered off in any case
+
+
+def down(cfg, wipe=False, caches=False, purge=False):
+    """Stop everything.
+
+    :param wipe: remove all state and put the host back as it was
+    :param caches: remove the venv and the caches, too (the whole directory)
+    :param purge: remove the Debian packages that `up` installed
+    """
+    sup = supervisor_mod.Supervisor(cfg)
+    record = host.Record(cfg) if cfg.dir.exists() else None
+    if sup.running():
+        with ui.step('stopping guests and services'):
+            stop(cfg, sup, undefine=wipe)
+    elif wipe and record and record.data['files']:
+        _undefine_leftovers(cfg)
+    with ui.step('processes, mounts and namespaces that are left') as remark:
+        remark(', '.join(clean_leftovers(cfg)) or 'none')
+    if not wipe:
+        ui.note('Stopped. State is kept: tools/aio up starts it again, '
+                'tools/aio down --wipe removes it.')
+        return
+    with ui.step('users and files below /etc as they were'):
+        if record:
+            host.restore(cfg, record)
+    installed = record.data['packages'] if record else []
+    if purge and installed:
+        with ui.step(f'removing {len(installed)} Debian packages'):
+            packages.purge(cfg, installed)
+            record.data['packages'] = []
+            record.save()
+    with ui.step('state'):
+        for path in (cfg.state, cfg.run, cfg.etc, cfg.log, cfg.bin):
+            shutil.rmtree(path, ignore_errors=True)
+        if caches:
+            remove_rest(cfg)
+    if not caches and cfg.dir.exists():
+        ui.note(f'Kept for the next `up`: venv and caches in {cfg.dir} '
+                '(--caches removes them).')
+    if installed and not purge:
+        ui.note(f'{len(installed)} Debian packages stay installed, their '
+                'services switched off (--packages removes them).')
+
+
+def remove_rest(cfg):
+    """Remove everything of ours in $AIO_DIR, and itself if it is empty."""
+    for path in (cfg.venv, cfg.cache, cfg.base, cfg.images):
+        shutil.rmtree(path, ignore_errors=True)
+    for name in ('host.json', 'lock', '.gitignore', 'apt-purge.log'):
+        (cfg.dir / name).unlink(missing_ok=True)
+    try:
+        cfg.dir.rmdir()
+    except OSError:
+        return  # the user keeps something there
+    link = cfg.checkout / '.aio'
+    if link.is_symlink():
+        link.unlink()
+
+
+def _undefine_leftovers(cfg):
+    """Remove our domains when libvirtd is not running any more."""
+    for path in pathlib.Path('/etc/libvirt/qemu').glob('*.xml'):
+        if f'{cfg.dir}/' in path.read_text():
+            path.unlink()
+
+
+def clean_leftovers(cfg):
+    """End processes and unmount what is below our directory.
+
+    :returns: what there was, in words
+    """
+    found = []
+    names = (*network.HELPERS, 'privsep-helper', 'sudo', 'qemu-system-x86',
+             'qemu-nbd', 'virtiofsd')
+    pids = {*network.processes(f'{cfg.dir}/', names), *network.orphans(cfg)}
+    network.kill(pids)
+    if pids:
+        found.append(f'{len(pids)} processes')
+    mounts = [line.split()[4].encode().decode('unicode_escape')
+              for line in pathlib.Path('/proc/self/mountinfo').read_text()
+              .splitlines()]
+    mounts = [m for m in mounts if m.startswith(f'{cfg.dir}/')]
+    for mount in reversed(mounts):
+        ui.run(['umount', '--lazy', mount], check=False)
+    if mounts:
+        found.append(f'{len(mounts)} mounts')
+    if shutil.which('ip'):
+        network.clean(cfg)
+        if not host.pids_of('ovs-vswitchd'):
+            network.remove_devices()
+    return found

@@ -1,0 +1,86 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#     https://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+"""Whether KVM works here, and the guests on this host."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+
+from aiolib import ui
+
+URI = ('virsh', '--connect', 'qemu:///system')
+# A boot sector in real mode: write 0x10 to port 0xf4 and halt.
+#   mov al, 0x10 ; out 0xf4, al ; hlt ; jmp $-1
+_BOOT_SECTOR = (bytes((0xb0, 0x10, 0xe6, 0xf4, 0xf4, 0xeb, 0xfd))
+                .ljust(510, b'\0') + b'\x55\xaa')
+
+
+def kvm_works():
+    """Run a guest of seven bytes under KVM.
+
+    /dev/kvm may be there and yet not run anything (nested virtualization that
+    is switched off), or much slower than TCG does: KVM needs a tenth of a
+    second for this. QEMU's isa-debug-exit device makes (0x10 << 1) | 1 the
+    exit status.
+    """
+    if not os.path.exists('/dev/kvm'):
+        return False
+    with tempfile.TemporaryDirectory() as directory:
+        disk = pathlib.Path(directory) / 'boot'
+        disk.write_bytes(_BOOT_SECTOR)
+        try:
+            done = subprocess.run(
+                ['qemu-system-x86_64', '-accel', 'kvm', '-m', '16',
+                 '-display', 'none', '-nodefaults', '-no-reboot',
+                 '-device', 'isa-debug-exit,iobase=0xf4,iosize=4',
+                 '-drive', f'file={disk},format=raw'],
+                timeout=3, check=False, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        except (subprocess.TimeoutExpired, OSError):
+            return False
+    return done.returncode == 0x21
+
+
+def virt_type(cfg):
+    """Return kvm or qemu.
+
+    The answer is kept: it must not change between two starts.
+    """
+    if cfg.virt_type != 'auto':
+        return cfg.virt_type
+    kept = cfg.state / 'virt_type'
+    if not kept.exists():
+        kept.write_text('kvm' if kvm_works() else 'qemu')
+    return kept.read_text().strip()
+
+
+def domains(cfg):
+    """Return the names of the domains that belong to this all-in-one."""
+    names = ui.run([*URI, 'list', '--all', '--name']).split()
+    return [n for n in names
+            if f'{cfg.dir}/' in ui.run([*URI, 'dumpxml', n], check=False)]
+
+
+def destroy_domains(cfg, undefine):
+    """Power off our guests; with `undefine` remove them from libvirt."""
+    running = ui.run([*URI, 'list', '--name']).split()
+    names = domains(cfg)
+    for name in names:
+        if name in running:
+            ui.run([*URI, 'destroy', name], check=False)
+        if undefine:
+            ui.run([*URI, 'undefine', name, '--nvram',
+                    '--managed-save', '--snapshots-metadata'], check=False)
+            pathlib.Path(f'/var/log/libvirt/qemu/{name}.log').unlink(
+                missing_ok=True)
+    return names
