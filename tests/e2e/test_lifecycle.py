@@ -151,8 +151,7 @@ def test_stop_and_start_keep_writes(running, cloud, host):
     cloud.wait(running, 'ACTIVE')
     assert cloud_lib.shell(address, 'cat /srv/data/stopped') == 'written\n'
     assert boot_id(address) != before
-    metadata = cloud.compute.get_server(running.id).metadata
-    assert metadata['containervm_state'] == 'running'
+    metadata = cloud.wait_metadata(running, 'containervm_state', 'running')
     assert 'containervm_exit_code' not in metadata
 
 

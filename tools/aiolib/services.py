@@ -53,7 +53,9 @@ class Program:
     restart: bool = True
 
 
-STAGES = ('base', 'control', 'compute')
+# Nova's services find the others in Keystone's catalogue, once, when they
+# start: they start after it has been filled.
+STAGES = ('base', 'control', 'nova', 'compute')
 # Started by `tools/aio restart NAME` only.
 OPTIONAL = 'optional'
 
@@ -154,10 +156,10 @@ def query(cfg, sql):
         return '0'
 
 
-def uwsgi(cfg, name, number, env, path='/'):
+def uwsgi(cfg, name, number, env, path='/', stage='control'):
     return Program(
         name, (cfg.venv_bin('uwsgi'), '--ini', f'{cfg.etc}/uwsgi/{name}.ini'),
-        'control', http(number, path),
+        stage, http(number, path),
         user=settings_mod.CONTROL_USER, env=env)
 
 
@@ -244,17 +246,17 @@ def programs(cfg):
               {'OS_NEUTRON_CONFIG_DIR': f'{etc}/neutron',
                'OS_NEUTRON_CONFIG_FILES': 'neutron.conf;ml2_conf.ini'},
               '/v2.0/'),
-        uwsgi(cfg, 'nova-api', 8774, nova_env),
-        uwsgi(cfg, 'nova-metadata', 8775, nova_env),
+        uwsgi(cfg, 'nova-api', 8774, nova_env, stage='nova'),
+        uwsgi(cfg, 'nova-metadata', 8775, nova_env, stage='nova'),
         Program('neutron-rpc', (cfg.venv_bin('neutron-rpc-server'), *ml2),
                 'control', None, user=control),
         Program('nova-conductor', (cfg.venv_bin('nova-conductor'),
                                    *nova_conf),
-                'control', nova_report('nova-conductor'), user=control,
+                'nova', nova_report('nova-conductor'), user=control,
                 gate=False),
         Program('nova-scheduler', (cfg.venv_bin('nova-scheduler'),
                                    *nova_conf),
-                'control', nova_report('nova-scheduler'), user=control,
+                'nova', nova_report('nova-scheduler'), user=control,
                 gate=False),
         Program('nova-compute',
                 (cfg.venv_bin('nova-compute'), *nova_conf, '--config-file',

@@ -157,15 +157,16 @@ def start(cfg, sup, record):
         network.configure_ovs()
     with ui.step('database schemas') as remark:
         remark('made' if database.sync(cfg) else 'all there')
-    with ui.step('Open vSwitch, Keystone and the other APIs'):
-        late = sup.start_stage('control')
+    with ui.step('Open vSwitch, Keystone, Glance, Placement, Neutron'):
+        sup.start_stage('control')
         network.setup_bridge(cfg)
     with ui.step('users and catalogue') as remark:
         remark('made' if database.identities(cfg) else 'all there')
     if not database.seed_path(cfg).exists():
         with ui.step('a copy of the databases, for the next first start'):
             database.save_seed(cfg, sup)
-    with ui.step('nova-compute and the Neutron agents'):
+    with ui.step('Nova, the Neutron agents'):
+        late = sup.start_stage('nova')
         sup.start_stage('compute')
         sup.wait_healthy(late)
         database.discover_hosts(cfg)
