@@ -28,15 +28,18 @@ from tests.guest import contract as contracts
 from tests.guest import rootfs as rootfs_lib
 from tests.guest import vm as vm_lib
 
-NEEDED = ('qemu-system-x86_64', 'qemu-img', 'genisoimage', 'busybox')
+NEEDED = {'qemu-system-x86_64': 'qemu-system-x86', 'qemu-img': 'qemu-utils',
+          'genisoimage': 'genisoimage', 'busybox': 'busybox-static',
+          'mkfs.erofs': 'erofs-utils'}
 
 
-def pytest_collection_modifyitems(items):
-    missing = [name for name in NEEDED if shutil.which(name) is None]
+def pytest_configure(config):
+    config.addinivalue_line(
+        'markers', 'slow: takes long; only "tools/test --all" runs it')
+    missing = [package for name, package in NEEDED.items()
+               if shutil.which(name) is None]
     if missing:
-        skip = pytest.mark.skip(reason='not installed: ' + ' '.join(missing))
-        for item in items:
-            item.add_marker(skip)
+        pytest.exit('Missing. Run: apt-get install ' + ' '.join(missing), 2)
 
 
 @pytest.fixture(scope='session')

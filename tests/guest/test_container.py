@@ -155,11 +155,10 @@ SCENARIOS = (
 )
 
 
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
-@pytest.mark.parametrize('scenario', SCENARIOS, ids=lambda s: s.name)
+@pytest.mark.parametrize('scenario, runtime', [
+    pytest.param(scenario, runtime, id='%s-%s' % (scenario.name, runtime))
+    for scenario in SCENARIOS for runtime in scenario.runtimes])
 def test_container(make_vm, scenario, runtime):
-    if runtime not in scenario.runtimes:
-        pytest.skip('not for this runtime')
     vm = make_vm(scenario.args, runtime=runtime, contract=scenario.contract)
     vm.run()
     console = vm.console_bytes().decode('utf-8', 'surrogateescape')
