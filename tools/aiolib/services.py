@@ -12,6 +12,7 @@
 """What runs: programs, the order in which they start, and their health."""
 
 import dataclasses
+import pathlib
 import socket
 import urllib.error
 import urllib.request
@@ -19,6 +20,7 @@ import urllib.request
 from aiolib import settings as settings_mod
 from aiolib import ui
 
+SCRIPTS = pathlib.Path(__file__).parent / 'scripts'
 EPMD_PORT = 4379  # not erlang's 4369: a host may have its own epmd there
 
 
@@ -235,6 +237,9 @@ def programs(cfg):
                              '--pidfile=/run/openvswitch/ovs-vswitchd.pid',
                              '--no-chdir'),
                 'control', command('ovs-appctl', '--timeout=2', 'version')),
+        Program('tap-guard', (cfg.venv_bin('python'), '-B',
+                              str(SCRIPTS / 'tap_guard.py')),
+                'control', None),
         uwsgi(cfg, 'keystone', 5000,
               {'OS_KEYSTONE_CONFIG_DIR': f'{etc}/keystone'},
               '/v3'),
