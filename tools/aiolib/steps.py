@@ -165,13 +165,16 @@ def start(cfg, sup, record):
     if not database.seed_path(cfg).exists():
         with ui.step('a copy of the databases, for the next first start'):
             database.save_seed(cfg, sup)
-    with ui.step('Nova, the Neutron agents'):
+    with ui.step('Nova'):
         late = sup.start_stage('nova')
+    # Before the agents: they take whole networks better than one subnet
+    # after the other. The DHCP agent at times serves none of the two then.
+    with ui.step('flavors, networks, security group rules') as remark:
+        remark('made' if database.objects(cfg) else 'all there')
+    with ui.step('nova-compute and the Neutron agents'):
         sup.start_stage('compute')
         sup.wait_healthy(late)
         database.discover_hosts(cfg)
-    with ui.step('flavors, networks, security group rules') as remark:
-        remark('made' if database.objects(cfg) else 'all there')
 
 
 def stop(cfg, sup, undefine=False):
