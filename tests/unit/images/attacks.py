@@ -292,9 +292,9 @@ NODES = [
     _bad('too many attributes', lambda c: [
         _base().file('f', pax={XATTR + 'user.a%d' % n: b'x' * 4000
                                for n in range(40)}).end()], 'attributes'),
-    _bad('attribute of 60 kB', lambda c: [
-        _base().file('f', pax={XATTR + 'user.a': b'x' * 60000}).end()],
-        'fit'),
+    _bad('attribute of 70 kB', lambda c: [
+        _base().file('f', pax={XATTR + 'user.a': b'x' * 70000}).end()],
+        'attributes'),
     Attack('capability on a link', lambda c: [
         _base().symlink('s', '/bin', pax={
             XATTR + 'security.capability': builders.capability()}).end()],
