@@ -40,6 +40,8 @@ _MEMBER = re.compile(
     rb'|[^/]+/layer\.tar')
 _CERTAIN = re.compile(rb'manifest\.json|index\.json|oci-layout'
                       rb'|blobs(/sha256(/[0-9a-f]{64})?)?|[0-9a-f]{64}/?')
+#: What an attestation of the image's origin begins with.
+_STATEMENT = b'in-toto.io/Statement'
 #: Directories that a root filesystem has and an image archive does not.
 _ROOTFS = frozenset((
     b'bin', b'boot', b'dev', b'etc', b'home', b'lib', b'lib64', b'media',
@@ -55,6 +57,7 @@ class Blob:
     kind: str
     size: int = 0
     digest: str = ''
+    compressed: bool = False
     #: json: its bytes; alias: the other name; layer: what the sink made
     raw: bytes = b''
     target: str = ''
@@ -122,14 +125,15 @@ class Scanner:
     """Reads one archive.
 
     :param sink: has unpack(label, chunks) -> layer, called for everything
-        that may be a layer; chunks must be used up, or the rest is lost
+        that may be a layer; chunks must be used up, or the rest is lost;
+        and decompress(kind, chunks), as stream has it
     :param limits: limits.Limits
     """
 
     def __init__(self, sink, limits):
         self._sink = sink
         self._limits = limits
-        self._json_bytes = 0
+        self._json_bytes = self._json_values = 0
         self._count = 0
         self._members = None
         self.archive = Archive()
@@ -148,7 +152,7 @@ class Scanner:
         outer = reader
         if kind:
             self.archive.compression = kind
-            reader = stream.Reader(self._sane(stream.decompress(
+            reader = stream.Reader(self._sane(self._sink.decompress(
                 kind, reader.rest()), outer))
             head = reader.peek(tarread.BLOCK)
             if stream.compression(head):
@@ -250,8 +254,8 @@ class Scanner:
         blob = Blob(name, 'other', size=member.size)
         try:
             head = data.peek(tarread.BLOCK)
-            if not head or tarread.looks_like_tar(head) \
-                    or self._compressed(head):
+            blob.compressed = self._compressed(head)
+            if not head or tarread.looks_like_tar(head) or blob.compressed:
                 blob.kind = 'layer'
                 blob.layer = self._sink.unpack(name, data.rest())
             elif head.lstrip()[:1] in (b'{', b'[') or name.endswith('.json'):
@@ -278,9 +282,15 @@ class Scanner:
                 raise errors.NotAnImage('%s has %d bytes' % (blob.name,
                                                              blob.size))
             return
+        raw = b''.join(bytes(c) for c in data.rest())
+        if _STATEMENT in raw[:4096]:
+            return  # where an image comes from; it can be large
         self._json_bytes += blob.size
-        if self._json_bytes > limits_mod.JSON_TOTAL:
-            raise errors.NotAnImage('the archive has over %d bytes of JSON'
-                                    % limits_mod.JSON_TOTAL)
-        blob.raw = b''.join(bytes(c) for c in data.rest())
+        self._json_values += sum(map(raw.count, (b',', b'[', b'{')))
+        if self._json_bytes > limits_mod.JSON_TOTAL \
+                or self._json_values > limits_mod.JSON_VALUES:
+            raise errors.NotAnImage(
+                'the archive has over %d bytes or %d values of JSON'
+                % (limits_mod.JSON_TOTAL, limits_mod.JSON_VALUES))
+        blob.raw = raw
         blob.kind = 'json'

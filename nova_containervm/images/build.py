@@ -21,6 +21,7 @@ import shutil
 from nova_containervm.images import errors
 from nova_containervm.images import layout
 from nova_containervm.images import limits as limits_mod
+from nova_containervm.images import session
 
 LOG = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Staged:
         """Raise what went wrong, if the image needs this layer."""
         self.wait()
         if self._error is not None:
-            raise type(self._error)('%s: %s' % (what, self._error))
+            raise self._error.at(what)
         if self.facts.get('kind') != 'layer':
             raise errors.Damaged('%s is no tar archive' % what)
         return self.facts
@@ -65,20 +66,20 @@ class Staged:
 class Sink:
     """Unpacks what may be layers, several at a time, through a session.
 
-    :param session: session.Session
+    :param helper: session.Session
     :param path: the session's directory, absolute
     :param limits: limits.Limits for the whole image
     """
 
-    def __init__(self, session, path, limits):
-        self._session = session
+    def __init__(self, helper, path, limits):
+        self._session = helper
         self._path = path
         self._name = 'tmp/' + os.path.basename(path)
         self._limits = limits
         self._running = collections.deque()
         self._most = max(2, min(os.cpu_count() or 2, 8))
-        self._done = []
-        self._made = 0
+        self._size = self._entries = 0  # of layers that are done
+        self._layers = self._made = 0
 
     def new_directory(self):
         """Make the next b<n>; its path below the store's root."""
@@ -88,30 +89,15 @@ class Sink:
         os.chmod(os.path.join(self._path, name), 0o755)
         return '%s/%s' % (self._name, name)
 
-    def _left(self):
-        """The limits less what finished layers have used."""
-        size = sum(s.facts['size'] for s in self._done if s.facts)
-        entries = sum(s.facts['entries'] for s in self._done if s.facts
-                      and 'entries' in s.facts)
-        limits = self._limits.to_dict()
-        left = limits['max_unpacked_mb'] - size // limits_mod.MIB
-        if left <= 0:
-            raise self._limits.exceeded('max_unpacked_mb', 'the image '
-                                        'unpacks to more than allowed')
-        left_entries = limits['max_entries'] - entries
-        if left_entries < 0:
-            raise self._limits.exceeded(
-                'max_entries', 'more files and directories than allowed')
-        return {**limits, 'max_unpacked_mb': left,
-                'max_entries': left_entries}
-
     def unpack(self, label, chunks):
         """Start unpacking a blob and feed it; see archive.Scanner."""
         while len(self._running) >= self._most:
             self._reap()
         directory = self.new_directory()
-        task = self._session.request('extract', dir=directory,
-                                     limits=self._left())
+        task = self._session.request(
+            'extract', dir=directory, limits=self._limits.to_dict(),
+            number=self._layers)
+        self._layers += 1
         staged = Staged(label, directory, task)
         self._running.append(staged)
         for chunk in chunks:
@@ -120,20 +106,25 @@ class Sink:
         task.finish()
         return staged
 
+    def decompress(self, kind, chunks):
+        """Yield what a whole archive that is compressed unpacks to."""
+        return session.Decompressor(self._session, self.new_directory(),
+                                    kind, chunks).output()
+
     def _reap(self):
         staged = self._running.popleft().wait()
         if staged._error is not None and isinstance(
                 staged._error, errors.LimitExceeded):
             raise staged._error  # a bomb: no need to see the rest
-        if staged.facts and 'size' not in staged.facts:
-            staged.facts.update(size=0, entries=0)
-        self._done.append(staged)
+        if staged.facts is not None:
+            self._size += staged.facts['size']
+            self._entries += staged.facts['entries']
 
     def settle(self):
         """Wait for all of them, and count the whole."""
         while self._running:
             self._reap()
-        self._left()
+        limits_mod.check_total(self._limits, self._size, self._entries)
 
     def abandon(self):
         """Let everything under way fail: what is there is rubbish."""
@@ -182,8 +173,9 @@ def plan(archive, ref, architecture, limits):
     layers = []
     for number, (name, digest, diff_id) in enumerate(
             zip(image.layers, image.digests, diff_ids, strict=True), 1):
-        what = 'layer %d of %d (%s)' % (number, len(diff_ids),
-                                        digest or errors.quote(name))
+        what = 'layer %d of %d (%s)' % (
+            number, len(diff_ids),
+            errors.short(digest) if digest else errors.quote(name, 24))
         layers.append(_layer(archive, what, name, digest, str(diff_id)))
     return Plan(image.config, image.architecture or architecture, layers,
                 [str(d) for d in diff_ids],
@@ -201,25 +193,25 @@ def _layer(archive, what, name, digest, diff_id):
     if digest and blob.digest != digest:
         raise errors.DigestMismatch(
             '%s is damaged: its content has the digest %s; save and upload '
-            'the image again' % (what, blob.digest))
+            'the image again' % (what, errors.short(blob.digest)))
     if blob.kind != 'layer':
         raise errors.Damaged('%s is no tar archive' % what)
-    try:
-        facts = blob.layer.check(what)
-    except errors.LimitExceeded:
-        raise
-    except errors.ImageError as exc:
-        if digest is None and not blob.name.startswith('blobs/'):
-            exc.message += ' (the archive has no digest to tell whether it '
-            exc.message += 'was damaged on its way)'
-        raise
-    actual = facts['diff_id'] or blob.digest
-    if actual != diff_id:
-        raise errors.DigestMismatch(
-            '%s is damaged or belongs to another image: unpacked it has the '
-            'digest %s, but the image config says %s; save and upload the '
-            'image again' % (what, actual, errors.quote(diff_id)))
+    # Before what is wrong in it: a layer that was damaged on its way is bad
+    # in a way that nobody can mend.
+    if not blob.compressed:
+        _same(what, blob.digest, diff_id)
+    facts = blob.layer.check(what)
+    if blob.compressed:
+        _same(what, facts['diff_id'], diff_id)
     return blob.layer
+
+
+def _same(what, actual, wanted):
+    if actual != wanted:
+        raise errors.DigestMismatch(
+            '%s: its content has the digest %s, but the image config says '
+            '%s; save and upload the image again'
+            % (what, errors.short(actual), errors.short(wanted)))
 
 
 def _plan_rootfs(archive, architecture):

@@ -12,26 +12,52 @@
 
 """What can be wrong with an image, in words for the person who uploaded it.
 
-Every message says what is wrong, where, and (as far as we know) what to do.
-The errors cross process boundaries as dictionaries.
+Every message says what is wrong, where, and (as far as we know) what to do, in
+MESSAGE_BYTES. The errors cross process boundaries as dictionaries.
 """
 
 
-def quote(name, limit=120):
+#: What Nova leaves of the 255 bytes of a fault, behind "Image <id> is
+#: unacceptable: ".
+MESSAGE_BYTES = 195
+
+
+def quote(name, limit=48):
     """A name from an archive, made safe to print.
 
     :param name: bytes or str, anything at all
-    :param limit: longest result, in characters
+    :param limit: most bytes of UTF-8 that are shown; of a longer name the
+        middle is left out
     """
     if isinstance(name, bytes):
         name = name.decode('utf-8', 'backslashreplace')
-    text = ''.join("\\'" if c == "'"
-                   else c if c.isprintable()
-                   else c.encode('unicode_escape').decode('ascii')
+    # What is far from both ends is not shown anyway.
+    if len(name) > 2 * limit:
+        name = name[:limit] + name[-limit:]
+    text = ''.join(c if c.isprintable() and c != "'" else _escaped(c)
                    for c in name)
-    if len(text) > limit:
-        text = '%s...(%d characters)' % (text[:limit], len(name))
+    data = text.encode()
+    if len(data) > limit:
+        text = '...'.join(part.decode('utf-8', 'ignore') for part in (
+            data[:limit // 3], data[-2 * limit // 3:]))
     return "'%s'" % text
+
+
+def _escaped(char):
+    """A character as in a string of Python.
+
+    Without a codec: Python loads that one from a file, which a process that
+    unpacks has no more.
+    """
+    code = ord(char)
+    return {"'": "\\'", '\n': '\\n', '\r': '\\r', '\t': '\\t'}.get(char) or (
+        '\\x%02x' % code if code < 0x100 else
+        '\\u%04x' % code if code < 0x10000 else '\\U%08x' % code)
+
+
+def short(digest):
+    """A digest with as many digits as docker shows."""
+    return digest[:19] if digest.startswith('sha256:') else quote(digest)
 
 
 class ImageError(Exception):
@@ -40,6 +66,10 @@ class ImageError(Exception):
     def __init__(self, message):
         super().__init__(message)
         self.message = message
+
+    def at(self, place):
+        """The same error, with where it is in front."""
+        return type(self)('%s: %s' % (place, self.message))
 
     def to_dict(self):
         """For the way over a process boundary; see from_dict."""

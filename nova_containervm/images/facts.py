@@ -13,7 +13,10 @@
 """What unpacking a layer finds out that its tree does not say."""
 
 import dataclasses
+import json
+import os
 
+from nova_containervm.images import fsutil
 from nova_containervm.images import names
 
 
@@ -61,3 +64,16 @@ class Facts:
             opaque=set(map(raw, data['opaque'])),
             links={raw(p): (raw(t), i) for p, t, i in data['links']},
             caps={raw(p): v for p, v in data['caps'].items()})
+
+    def save(self, fd):
+        """Make them the contents of an open file."""
+        os.ftruncate(fd, 0)
+        os.lseek(fd, 0, os.SEEK_SET)
+        fsutil.write_all(fd, json.dumps(self.to_dict()).encode())
+
+    @classmethod
+    def load(cls, fd):
+        """The reverse of save()."""
+        os.lseek(fd, 0, os.SEEK_SET)
+        with os.fdopen(os.dup(fd), 'rb') as source:
+            return cls.from_dict(json.load(source))

@@ -131,6 +131,14 @@ def placeholder(name, dir_fd):
         os.close(fd)
 
 
+def is_opaque(fd):
+    """Whether an open directory hides what lower layers have in it."""
+    try:
+        return os.getxattr(fd, OPAQUE) == b'y'
+    except OSError:
+        return False
+
+
 class Mapped:
     """Files as QEMU's accessmode=mapped keeps them; needs no privilege."""
 

@@ -87,6 +87,34 @@ def empty_dir(fd):
         os.rmdir(name, dir_fd=current)
 
 
+def walk(fd):
+    """Yield (path, descriptor, names) of a directory and all below.
+
+    No more descriptors are open than the tree is deep. What cannot be opened
+    is yielded with an OSError in place of the descriptor.
+    """
+    stack = [(b'', os.dup(fd), None)]
+    try:
+        while stack:
+            path, current, left = stack[-1]
+            if left is None:
+                left, others = _listing(current)
+                stack[-1] = path, current, left
+                yield path, current, left + others
+            if not left:
+                os.close(stack.pop()[1])
+                continue
+            name = left.pop()
+            where = path + b'/' + name if path else name
+            try:
+                stack.append((where, open_dir(name, dir_fd=current), None))
+            except OSError as exc:
+                yield where, exc, []
+    finally:
+        for _path, current, _left in stack:
+            os.close(current)
+
+
 def remove(name, dir_fd):
     """Remove a name and, if it is a directory, all below it.
 

@@ -73,10 +73,15 @@ class Image:
         return str(self.config.get('os') or self.platform.get('os')
                    or 'linux')
 
+    @property
+    def target(self):
+        """System and architecture, for messages."""
+        return '/'.join(errors.quote(x or 'unknown', 12)[1:-1] for x in (
+            self.system, self.architecture))
+
     def __str__(self):
-        names = ', '.join(self.refs) or self.config_digest[:19]
-        return '%s (%s/%s)' % (names, self.system,
-                               self.architecture or 'unknown')
+        names = ', '.join(self.refs[:3]) or self.config_digest[:19]
+        return '%s (%s)' % (errors.quote(names, 64)[1:-1], self.target)
 
 
 def chain_ids(diff_ids):
@@ -115,7 +120,8 @@ class Layout:
         if self._missing:
             raise errors.Damaged(
                 'the archive lacks %s, which its index names; was it '
-                'repacked or cut off?' % ', '.join(self._missing[:3]))
+                'repacked or cut off?' % ', '.join(map(
+                    errors.short, self._missing[:3])))
         if docker is not None or self._archive.json('index.json'):
             raise errors.NotAnImage('the archive names no container image')
         if self._archive.get('repositories') is not None:
@@ -147,8 +153,9 @@ class Layout:
             if match and blob.digest != 'sha256:' + match.group(1):
                 raise errors.DigestMismatch(
                     'the image config %s has the digest %s: the archive was '
-                    'damaged or altered' % (errors.quote(config_name),
-                                            blob.digest))
+                    'damaged or altered; save and upload the image again'
+                    % (errors.quote(config_name),
+                       errors.short(blob.digest)))
             digests = [_name_digest(name) for name in layers]
             self._add(refs, blob, layers, digests, {})
 
@@ -191,7 +198,7 @@ class Layout:
         blob = self._blob(entry)
         if blob is None:
             # Archives may leave out the platforms that nobody asked for.
-            self._missing.append(str(entry.get('digest'))[:80])
+            self._missing.append(str(entry.get('digest')))
             return
         document = archive_mod.parse(blob) if blob.kind == 'json' else None
         if not isinstance(document, dict):
@@ -268,22 +275,23 @@ class Layout:
             if not images:
                 raise errors.RefNotFound(
                     'the archive has no image %s (containervm_ref); it has: '
-                    '%s' % (errors.quote(ref), _list(self.images)))
+                    '%s' % (errors.quote(ref), _some(self.images)))
         fitting = [i for i in images if i.system == 'linux'
                    and i.architecture in ('', architecture)]
         if not fitting:
             raise errors.WrongArchitecture(
                 'the image is for %s, but this host runs linux/%s; upload '
                 'one for that, or use a host of the other kind' % (
-                    ', '.join(sorted({'%s/%s' % (i.system, i.architecture)
-                                      for i in images})), architecture))
+                    _some(sorted({i.target for i in images})),
+                    architecture))
         if len(fitting) > 1:
             exact = [i for i in fitting if i.architecture == architecture]
             fitting = _plainest(exact or fitting)
         if len(fitting) > 1:
             raise errors.Ambiguous(
-                'the archive has %d images: %s; choose one with the image '
-                'property containervm_ref' % (len(fitting), _list(fitting)))
+                'the archive has %d images; choose one with the image '
+                'property containervm_ref: %s' % (len(fitting),
+                                                  _some(fitting)))
         return fitting[0]
 
 
@@ -296,9 +304,15 @@ def _plainest(images):
     return variants if same and len(variants) == 1 else images
 
 
-def _list(images):
-    text = ', '.join(map(str, images[:10]))
-    return text + (', ...' if len(images) > 10 else '')
+def _some(texts):
+    """As many of the texts as a message has room for."""
+    texts = list(map(str, texts))
+    shown = texts[:1]
+    while len(shown) < len(texts) and len(', '.join(
+            texts[:len(shown) + 1])) < 80:
+        shown = texts[:len(shown) + 1]
+    more = len(texts) - len(shown)
+    return ', '.join(shown) + (' and %d more' % more if more else '')
 
 
 def _matches(image, ref):
@@ -355,6 +369,7 @@ def check_blob(archive, digest, what):
         return archive.by_digest.get(digest)
     if digest.startswith('sha256:') and blob.digest != digest:
         raise errors.DigestMismatch(
-            '%s %s has the content of %s: the archive was damaged or altered'
-            % (what, digest, blob.digest))
+            '%s %s has the digest %s: the archive was damaged or altered; '
+            'save and upload the image again'
+            % (what, errors.short(digest), errors.short(blob.digest)))
     return blob

@@ -13,6 +13,7 @@
 """Limits for what users upload. The names are those of [containervm]."""
 
 import dataclasses
+import mmap
 
 from nova_containervm.images import errors
 
@@ -21,7 +22,9 @@ MIB = 1024 * 1024
 #: One blob of JSON (a manifest, an index, a config), in bytes.
 JSON_BYTES = 2 * MIB
 #: All JSON blobs that are kept while an archive passes, in bytes.
-JSON_TOTAL = 12 * MIB
+JSON_TOTAL = 6 * MIB
+#: And the values in them: each is a Python object when it is read.
+JSON_VALUES = 200 * 1000
 #: Extended header (PAX, GNU long name, sparse map) of one member, in bytes.
 EXTENDED_BYTES = MIB
 #: Extended attributes of one member, in bytes: what Linux stores at most.
@@ -34,7 +37,14 @@ INDEX_DEPTH = 4
 #: zeros compress a thousandfold and hurt nobody.
 RATIO_FLOOR = 16 * MIB
 #: Files with capabilities in one image.
-FILE_CAPS = 4096
+FILE_CAPS = 1024
+#: Directories opened on the way to the members of one layer, and to what its
+#: hard links mean in lower ones. Symbolic links can make each way long.
+WALK_STEPS = 50 * 1000 * 1000
+#: Paths renamed because directories of a layer are symbolic links below.
+RENAMES = 20 * 1000 * 1000
+#: Memory of a process that unpacks, in bytes: names take it.
+MEMORY = 1024 * MIB
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -60,3 +70,56 @@ class Limits:
     def to_dict(self):
         """Plain values, for the child process."""
         return dataclasses.asdict(self)
+
+
+class Ledger:
+    """What all layers of an image unpack to, counted by several processes.
+
+    Made before the processes part. Each layer has an account that one
+    process alone writes to.
+
+    :param size: number of accounts
+    """
+
+    def __init__(self, size=ARCHIVE_MEMBERS):
+        self._cells = memoryview(mmap.mmap(-1, 16 * size)).cast('Q')
+
+    def account(self, number, limits):
+        """The account of a layer.
+
+        :param number: of the layer; it answers for those before it, too
+        :param limits: Limits for the whole image
+        """
+        return Account(self._cells, number, limits)
+
+
+class Account:
+    """The account of one layer in a Ledger."""
+
+    def __init__(self, cells, number, limits):
+        self._cells = cells
+        self._at = 2 * number
+        self._limits = limits
+
+    def check(self, size, entries):
+        """Write down what the layer unpacks to so far, and see the limits.
+
+        :raises LimitExceeded: with the layers before it, it is too much
+        """
+        cells, at = self._cells, self._at
+        cells[at], cells[at + 1] = size, entries
+        check_total(self._limits, sum(cells[0:at + 1:2]),
+                    sum(cells[1:at + 2:2]))
+
+
+def check_total(limits, size, entries):
+    """Compare what an image unpacks to with the limits.
+
+    :raises LimitExceeded:
+    """
+    if size > limits.max_unpacked_mb * MIB:
+        raise limits.exceeded('max_unpacked_mb',
+                              'the image unpacks to more than allowed')
+    if entries > limits.max_entries:
+        raise limits.exceeded('max_entries', 'the image has more files and '
+                              'directories than allowed')

@@ -10,28 +10,21 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""What depends on lower layers: done once their order is known.
+"""Finished layers on disk, as an overlayfs of them needs them.
 
-Each layer was unpacked alone (extract.py). Here a new layer is made to fit
-on the layers below it, so that an overlayfs of them shows what unpacking
-one after the other into one directory would have given:
-
-* directories without a member of their own look like the lower ones;
-* directories that are a symbolic link below go where the link leads;
-* hard links to files of lower layers become such links, across the layers'
-  directories;
-* whiteouts of nothing go away: overlayfs would show them in listings.
+fitter.py decides what changes in a layer when the layers below it are known;
+here it is done.
 """
 
 import base64
 import errno
-import json
 import os
 import stat
 
 from nova_containervm.images import confine
 from nova_containervm.images import errors
 from nova_containervm.images import facts
+from nova_containervm.images import fitter
 from nova_containervm.images import forms
 from nova_containervm.images import fsutil
 from nova_containervm.images import manifest
@@ -73,8 +66,7 @@ class Layer:
         finally:
             os.close(fd)
         self.facts_fd = self.facts
-        with os.fdopen(os.dup(self.facts), 'rb') as source:
-            self.facts = facts.Facts.from_dict(json.load(source))
+        self.facts = facts.Facts.load(self.facts_fd)
 
 
 class _KeptTime:
@@ -91,71 +83,43 @@ class _KeptTime:
         os.utime(self._fd, ns=self._times)
 
 
-class Fitter:
-    """Makes one new layer fit on those below.
+class OwnTree:
+    """The tree of a new layer, for fitter.Fitter to change.
 
     :param layer: the Layer
-    :param lower: view.View of the layers below, may be empty
+    :param lower: view.View of the layers below
+    :param below: all Layers
     """
 
     def __init__(self, layer, lower, below, form):
-        self._layer = layer
-        self._facts = layer.facts
         self._lower = lower
         self._below = below
         self._form = form
         self._own = view.View([(0, layer.tree)], form)
         self._record = manifest.Writer(layer.record)
 
-    def run(self):
-        """Do everything; the layer's facts are then those of the result."""
+    def close(self):
+        """Write the last records, and close what is open."""
         try:
-            for path in sorted(self._facts.implied, key=_depth):
-                if path in self._facts.implied:
-                    self._imply(path)
-            for path in sorted(self._facts.whiteouts):
-                self._whiteout(path)
-            if self._facts.whiteouts or self._facts.opaque:
-                for path in sorted(self._facts.implied, key=_depth,
-                                   reverse=True):
-                    self._drop(path)
-            for path, (target, number) in self._facts.links.items():
-                self._link(path, target, number)
             self._record.close()
         finally:
             self._own.close()
 
-    def _hidden(self, path, itself):
-        """Whether this layer hides what is at *path* below."""
-        facts = self._facts
-        if itself and path in facts.whiteouts:
-            return True
-        while path:
-            path = names.split(path)[0]
-            if path in facts.opaque or path in facts.whiteouts:
-                return True
-        return False
+    def is_dir(self, path):
+        """Whether a path is a directory; None when there is none."""
+        return self._own.is_dir(path)
 
-    def _imply(self, path):
-        if self._hidden(path, itself=True):
-            return
-        found = self._lower.find(path)
-        if found is None:
-            return
-        if found.dirs is None:
-            if self._form.readlink(found.fd, found.base) is None:
-                return  # a file below; the directory takes its place
-            real = self._lower.resolve(path)
-            found = self._lower.find(real) if real is not None else None
-            if found is not None and found.dirs is not None:
-                self._move(path, real)
-            return
-        own = self._own.find(path)
-        if own is not None and own.dirs is not None:
-            self._imitate(own.dirs[0][1], found.dirs[0][1], path)
+    def _dir(self, path):
+        """Descriptor of a directory, None for anything else."""
+        found = self._own.find(path)
+        if found is None or found.dirs is None:
+            return None
+        return found.dirs[0][1]
 
-    def _imitate(self, fd, lower_fd, path):
+    def imitate(self, path):
         """Give a directory the attributes of the one below."""
+        fd = self._dir(path)
+        lower_fd = self._lower.find(path).dirs[0][1]
         mode, uid, gid = self._form.identity(lower_fd)
         for name in self._form.copied_xattrs(fd):
             os.removexattr(fd, name)
@@ -169,120 +133,76 @@ class Fitter:
         self._record.add(b'd', path, mode, uid, gid, 0, st.st_mtime_ns, 0,
                          manifest.ANY)
 
-    def _move(self, path, real):
-        """The directory is a link below: its contents belong elsewhere."""
-        target = b''
-        for part in real.split(b'/') if real else []:
-            above = self._own.find(target)
-            target = names.join(target, part)
-            own = self._own.find(target)
-            if own is None:
-                fd = above.dirs[0][1]
-                with _KeptTime(fd):
-                    os.mkdir(part, 0o700, dir_fd=fd)
-                self._own.forget()
-                own = self._own.find(target)
-                self._form.apply(own.dirs[0][1], stat.S_IFDIR | 0o755, 0, 0)
-                self._facts.implied[target] = 0
-                self._imply(target)
-            elif own.dirs is None:
-                raise errors.BadMember(
-                    '%s is a symbolic link to %s in a lower layer, and a '
-                    'file in this one' % (errors.quote(path),
-                                          errors.quote(real)))
+    def make_dir(self, path):
+        """An implied directory; the one above exists."""
         parent, base = names.split(path)
-        source = self._own.find(path).dirs[0][1]
-        goal = self._own.find(real).dirs[0][1]
-        above = self._own.find(parent).dirs[0][1]
-        with _KeptTime(goal), _KeptTime(above):
+        fd = self._dir(parent)
+        with _KeptTime(fd):
+            os.mkdir(base, 0o700, dir_fd=fd)
+        self._own.forget()
+        self._form.apply(self._dir(path), stat.S_IFDIR | 0o755, 0, 0)
+
+    def move(self, path, real):
+        """Move the contents of one directory into another, and remove it."""
+        self._own.forget()  # so that it does not happen in between
+        parent, base = names.split(path)
+        source, goal, above = map(self._dir, (path, real, parent))
+        with _KeptTime(above):
             trees.merge(source, goal)
+            if forms.is_opaque(source):
+                os.setxattr(goal, forms.OPAQUE, b'y')
             os.rmdir(base, dir_fd=above)
         self._own.forget()
         self._record.add(b'm', path, 0, 0, 0, 0, 0, 0, real)
-        self._rename(path, real)
 
-    def _rename(self, old, new):
-        """Facts below *old* are now below *new*."""
-        def moved(p):
-            if p == old:
-                return new
-            if p.startswith(old + b'/'):
-                return names.join(new, p[len(old) + 1:])
-            return p
-        facts = self._facts
-        facts.implied.pop(old, None)
-        renamed = {moved(p): t for p, t in facts.implied.items()}
-        again = [p for p in renamed if p not in facts.implied]
-        facts.implied = renamed
-        facts.whiteouts = set(map(moved, facts.whiteouts))
-        facts.opaque = set(map(moved, facts.opaque))
-        facts.links = {moved(p): v for p, v in facts.links.items()}
-        facts.caps = {moved(p): v for p, v in facts.caps.items()}
-        for path in sorted(again, key=lambda p: p.count(b'/')):
-            self._imply(path)
-
-    def _whiteout(self, path):
+    def is_whiteout(self, path):
+        """Whether a path is a mark that hides a lower name."""
         parent, base = names.split(path)
-        own = self._own.find(parent)
-        if own is None or own.dirs is None:
-            return
-        fd = own.dirs[0][1]
-        st = fsutil.lstat(base, fd)
-        if st is None or not fsutil.is_whiteout(st):
-            return
-        if self._hidden(path, itself=False) \
-                or self._lower.find(path) is None:
-            with _KeptTime(fd):
-                os.unlink(base, dir_fd=fd)
-            self._record.add(b'-', path, 0, 0, 0, 0, 0)
+        fd = self._dir(parent)
+        st = None if fd is None else fsutil.lstat(base, fd)
+        return st is not None and fsutil.is_whiteout(st)
 
-    def _drop(self, path):
-        """Remove a directory that was made for whiteouts of nothing.
+    def remove_whiteout(self, path):
+        """Take such a mark away."""
+        parent, base = names.split(path)
+        fd = self._dir(parent)
+        with _KeptTime(fd):
+            os.unlink(base, dir_fd=fd)
+        self._record.add(b'-', path, 0, 0, 0, 0, 0)
 
-        What holds a file of the layer is not empty; what is a directory
-        below stays, with the whiteouts or the mark that it is opaque.
+    def remove_empty(self, path, whiteout):
+        """Remove a directory if it is empty; whether it was.
+
+        :param whiteout: put a mark in its place
         """
-        hidden = self._hidden(path, itself=False)
-        below = None if hidden or not path else self._lower.find(path)
-        if not path or (below is not None and below.dirs is not None
-                        and path not in self._facts.whiteouts):
-            return
+        fd = self._dir(path)
+        if fd is None or os.listdir(fd):
+            return False
+        self._own.drop(path)
         parent, base = names.split(path)
-        self._own.forget()
-        own = self._own.find(path)
-        if own is None or own.dirs is None or os.listdir(own.dirs[0][1]):
-            return
-        fd = self._own.find(parent).dirs[0][1]
+        fd = self._dir(parent)
         with _KeptTime(fd):
             os.rmdir(base, dir_fd=fd)
             self._record.add(b'-', path, 0, 0, 0, 0, 0)
-            if below is not None and path in self._facts.whiteouts:
+            if whiteout:
                 os.mknod(base, stat.S_IFCHR | 0o600, 0, dir_fd=fd)
                 self._record.add(b'w', path, 0, 0, 0, 0, 0)
-        self._own.forget()
-        del self._facts.implied[path]
-        self._facts.opaque.discard(path)
+        return True
 
-    def _link(self, path, target, number):
+    def placeholder(self, path):
+        """The number of a placeholder, -1 for anything else."""
         parent, base = names.split(path)
-        own = self._own.find(parent)
-        if own is None or own.dirs is None:
-            return
-        fd = own.dirs[0][1]
-        if forms.placeholder(base, fd) != number:
-            return  # replaced by a later member
-        tparent, tbase = names.split(target)
-        tparent = self._lower.resolve(tparent)
-        found = None
-        if tparent is not None:
-            target = names.join(tparent, tbase)
-            found = self._lower.find(target)
-        if found is None or found.dirs is not None:
-            raise errors.BadMember(
-                '%s is a hard link to %s, which %s' % (
-                    errors.quote(path), errors.quote(target),
-                    'is a directory' if found
-                    else 'neither this layer nor a lower one has'))
+        fd = self._dir(parent)
+        return -1 if fd is None else forms.placeholder(base, fd)
+
+    def link(self, path, target):
+        """Put a link to a lower layer's file in place of a placeholder.
+
+        :returns: the file's capabilities in hex, or None
+        """
+        found = self._lower.find(target)
+        parent, base = names.split(path)
+        fd = self._dir(parent)
         with _KeptTime(fd):
             os.unlink(base, dir_fd=fd)
             try:
@@ -293,13 +213,7 @@ class Fitter:
                     raise
                 trees.copy_file(found.fd, found.base, fd, base)
         self._record.add(b'x', path, 0, 0, 0, 0, 0, 0, target)
-        cap = self._below[found.layer].facts.caps.get(target)
-        if cap is not None:
-            self._facts.caps[path] = cap
-
-
-def _depth(path):
-    return path.count(b'/'), path
+        return self._below[found.layer].facts.caps.get(target)
 
 
 def _stack(layers):
@@ -332,17 +246,15 @@ def finish(root_fd, layers, form, wanted):
         if not layer.new:
             continue
         lower = view.View(_stack(layers[:index]), form)
-        record = layer.facts_fd
+        own = OwnTree(layer, lower, layers, form)
         try:
-            Fitter(layer, lower, layers, form).run()
+            fitter.Fitter(layer.facts, own, lower).run()
         except errors.ImageError as exc:
-            raise type(exc)('layer %d of %d: %s' % (
-                index + 1, len(layers), exc))
+            raise exc.at('layer %d of %d' % (index + 1, len(layers)))
         finally:
+            own.close()
             lower.close()
-        os.ftruncate(record, 0)
-        os.lseek(record, 0, os.SEEK_SET)
-        fsutil.write_all(record, json.dumps(layer.facts.to_dict()).encode())
+        layer.facts.save(layer.facts_fd)
     if any(layer.new for layer in layers):
         confine.sync_filesystem(root_fd)
     whole = view.View(_stack(layers), form)

@@ -40,6 +40,7 @@ from nova_containervm.images import forms
 from nova_containervm.images import fsutil
 from nova_containervm.images import limits as limits_mod
 from nova_containervm.images import overlay
+from nova_containervm.images import stream
 from nova_containervm.images import unpack
 from nova_containervm.images import verify
 
@@ -47,6 +48,10 @@ from nova_containervm.images import verify
 _DIR = re.compile(r'(tmp/[0-9a-zA-Z_-]{1,64}(/[a-z][0-9]{1,6})?'
                   r'|layers/[0-9a-f]{16})')
 MAX_REQUEST = 256 * 1024
+#: Files that a view of many deep layers opens at a time.
+_OPEN_FILES = 65536
+#: verify() holds a layer's whole manifest.
+_VERIFY_MEMORY = 4 * limits_mod.MEMORY
 
 
 def open_below(root_fd, path):
@@ -94,6 +99,7 @@ class Server:
         self._form = forms.FORMS[form]()
         self._owner = owner
         self._confined = confined
+        self._ledger = limits_mod.Ledger()
 
     def serve(self, control):
         """:param control: connected SOCK_SEQPACKET socket"""
@@ -126,7 +132,7 @@ class Server:
             try:
                 request = json.loads(data)
                 handler = getattr(self, 'do_' + request['op'])
-                result = handler(request, answer)
+                result = handler(request, answer, *fds[1:])
             except BaseException as exc:
                 result = describe(exc)
             try:
@@ -138,15 +144,21 @@ class Server:
         finally:
             os._exit(status)
 
-    def _enter(self, fd):
-        """Make the open directory our world, and that of its files."""
+    def _enter(self, fd, keep=None, memory=None):
+        """Make the open directory our world, and that of its files.
+
+        :param keep: capabilities; None: what the files need
+        :param memory: most that we may have, in bytes
+        """
+        memory = memory or limits_mod.MEMORY
         if self._confined:
             uid, gid = self._owner
-            keep = ()
             if self._form.name == 'passthrough':
                 uid = gid = 0
-                keep = confine.FILE_CAPABILITIES
-            confine.enter(fd, uid, gid, keep)
+                if keep is None:
+                    keep = confine.FILE_CAPABILITIES
+            confine.enter(fd, uid, gid, keep or ())
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         os.umask(0o077)
 
     def do_extract(self, request, answer):
@@ -161,9 +173,21 @@ class Server:
             os.fchown(tree, *self._owner)
         os.close(base)
         self._enter(tree)
-        return unpack.layer(answer, tree, self._form,
-                            limits_mod.Limits(**request['limits']),
+        limits = limits_mod.Limits(**request['limits'])
+        return unpack.layer(answer, tree, self._form, limits,
+                            self._ledger.account(request['number'], limits),
                             record, facts)
+
+    def do_decompress(self, request, answer, out):
+        """Write to *out* what comes through the socket, decompressed."""
+        self._enter(open_below(self._root, request['dir']), keep=())
+        try:
+            for chunk in stream.decompress(request['kind'],
+                                           unpack.received(answer)):
+                fsutil.write_all(out, chunk)
+        except BrokenPipeError:
+            pass  # who has found something wrong needs no more of it
+        return {}
 
     def do_finish(self, request, _answer):
         """Make a row of layers, lowest first, fit on top of each other."""
@@ -218,7 +242,7 @@ class Server:
         base = open_below(self._root, request['dir'])
         record = open_own('manifest', os.O_RDONLY, base)
         tree = fsutil.open_dir('tree', dir_fd=base)
-        self._enter(tree)
+        self._enter(tree, memory=_VERIFY_MEMORY)
         return {'problems': verify.compare(record, tree, self._form)}
 
 
@@ -235,8 +259,16 @@ def describe(exc):
             return errors.StoreError(
                 'the unpacking process lacks a privilege: %s; is [containervm'
                 '_privsep] run as root?' % exc).to_dict()
+        if exc.errno == errno.EMFILE:
+            return errors.StoreError(
+                'the process that unpacks images may open only %d files; '
+                'raise the limit of nova-compute (LimitNOFILE)'
+                % resource.getrlimit(resource.RLIMIT_NOFILE)[0]).to_dict()
     if isinstance(exc, MemoryError):
-        return errors.StoreError('out of memory while unpacking').to_dict()
+        return errors.LimitExceeded(
+            'it takes over %d MiB of memory to unpack the image: its names '
+            'are too many and too long' % (
+                limits_mod.MEMORY // limits_mod.MIB)).to_dict()
     lines = traceback.format_exception(exc)
     return errors.StoreError('unpacking failed: %s' % ''.join(
         lines[-4:])).to_dict()
@@ -257,8 +289,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     confined = os.geteuid() == 0
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard == resource.RLIM_INFINITY or hard > 8192:
-        hard = 8192
+    if hard == resource.RLIM_INFINITY or hard > _OPEN_FILES:
+        hard = _OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), max(
         soft, hard)))
     server = Server(args.root, args.form, (args.uid, args.gid), confined)

@@ -20,13 +20,15 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 
 from nova_containervm.images import errors
 
 LOG = logging.getLogger(__name__)
 
 #: Most that an answer of the helper may have, in bytes.
-MAX_ANSWER = 64 * 1024 * 1024
+MAX_ANSWER = 8 * 1024 * 1024
+_RECV = 256 * 1024
 START_TIMEOUT = 60
 #: What runs in the helper: the package's parent directory comes as argument,
 #: since -I keeps everything else off the module path.
@@ -160,15 +162,16 @@ class Session:
         """Have the helper keep *fd* open (a lock) for as long as it lives."""
         socket.send_fds(self._control, [b'hold'], [fd])
 
-    def request(self, op, **arguments):
+    def request(self, op, fds=(), **arguments):
         """Start an operation of server.Server.
 
+        :param fds: descriptors that it needs
         :returns: Task
         """
         ours, theirs = socket.socketpair()
         try:
             data = json.dumps({'op': op, **arguments}).encode()
-            socket.send_fds(self._control, [data], [theirs.fileno()])
+            socket.send_fds(self._control, [data], [theirs.fileno(), *fds])
         except OSError as exc:
             ours.close()
             raise errors.HelperDied('the process that unpacks images is gone '
@@ -188,3 +191,57 @@ class Session:
             except subprocess.TimeoutExpired:
                 LOG.warning('Process %d, which unpacks images, does not end',
                             self._process.pid)
+
+
+class Decompressor:
+    """Has the helper decompress a stream, as it comes.
+
+    Not here: some streams want 128 MiB of memory, and what reads untrusted
+    data is better off without privilege.
+
+    :param session: the Session
+    :param directory: an empty one of the store, to shut the helper into
+    :param kind: see stream.decompress
+    :param chunks: iterable of bytes; used in a thread
+    """
+
+    def __init__(self, session, directory, kind, chunks):
+        self._chunks = chunks
+        self._error = None
+        self._out, theirs = socket.socketpair()
+        with theirs:
+            self._task = session.request('decompress', [theirs.fileno()],
+                                         dir=directory, kind=kind)
+        self._feeder = threading.Thread(target=self._feed, daemon=True,
+                                        name='containervm-decompress')
+
+    def _feed(self):
+        try:
+            for chunk in self._chunks:
+                if not self._task.feed(chunk):
+                    break
+        except BaseException as exc:
+            self._error = exc
+        finally:
+            self._chunks = None
+            self._task.finish()
+
+    def output(self):
+        """Yield what the stream unpacks to.
+
+        :raises ImageError: it does not
+        :raises: what the chunks raise
+        """
+        self._feeder.start()
+        try:
+            while data := self._out.recv(_RECV):
+                yield data
+        except ConnectionResetError:
+            pass
+        finally:
+            self._out.close()
+        self._feeder.join()
+        if self._error is not None:
+            self._task.abandon()
+            raise self._error
+        self._task.result()

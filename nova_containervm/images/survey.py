@@ -12,103 +12,98 @@
 
 """Look an archive over without unpacking it: what would a server run?"""
 
-import hashlib
-
+from nova_containervm.guest import container
+from nova_containervm.guest import errors as guest_errors
+from nova_containervm.guest import overrides
 from nova_containervm.images import archive
 from nova_containervm.images import build
 from nova_containervm.images import errors
-from nova_containervm.images import forms
+from nova_containervm.images import facts
 from nova_containervm.images import layout
 from nova_containervm.images import limits as limits_mod
-from nova_containervm.images import names
+from nova_containervm.images import memtree
 from nova_containervm.images import stream
-from nova_containervm.images import tarread
+from nova_containervm.images import unpack
 
 
 class Counted(build.Staged):
-    """A layer that has only been read."""
+    """A layer that has been unpacked to memory, without contents."""
 
-    def __init__(self, label, facts, error):
+    def __init__(self, label, facts=None, tree=None, found=None, error=None):
         super().__init__(label, None, None)
         self.facts = facts
+        self.tree = tree
+        self.found = found
         self._error = error
 
 
 class Sink:
-    """Stands in for build.Sink: reads layers and keeps nothing.
+    """Stands in for build.Sink: reads layers and keeps their names.
 
     :param limits: limits.Limits
     """
 
     def __init__(self, limits):
         self._limits = limits
+        self._ledger = limits_mod.Ledger()
+        self._layers = 0
 
     def unpack(self, label, chunks):
         """Read one layer; errors are kept for when it is wanted."""
+        account = self._ledger.account(self._layers, self._limits)
+        self._layers += 1
+        tree = memtree.MemoryTree(self._limits)
         try:
-            return Counted(label, self._read(chunks), None)
+            source = unpack.Source(chunks)
+            result, found = unpack.read(source, source.output(), tree,
+                                        self._limits, account)
+            return Counted(label, result, tree, found)
         except errors.LimitExceeded:
             raise
         except errors.ImageError as exc:
-            return Counted(label, None, exc)
+            return Counted(label, error=exc)
 
-    def _read(self, chunks):
-        reader = stream.Reader(chunks)
-        kind = stream.compression(reader.peek(tarread.BLOCK))
-        digest = None
-        if kind:
-            digest = hashlib.sha256()
-            reader = stream.Reader(_hashed(
-                stream.decompress(kind, reader.rest()), digest))
-        head = reader.peek(tarread.BLOCK)
-        if head and not tarread.looks_like_tar(head):
-            return {'kind': 'other', 'size': 0, 'entries': 0}
-        members = tarread.TarReader(reader, 'the layer')
-        facts = {'kind': 'layer', 'entries': 0, 'size': 0, 'caps': 0,
-                 'top': set(), 'root_opaque': False, 'ignored': set()}
-        for member in members:
-            self._count(member, facts)
-        for _chunk in reader.rest():
-            pass
-        facts.update(ended=members.ended, top=sorted(facts['top']),
-                     diff_id=digest and 'sha256:' + digest.hexdigest())
-        return facts
-
-    def _count(self, member, facts):
-        path = names.normalize(member.name, 'member', self._limits)
-        if member.type == tarread.LINK:
-            names.normalize(member.linkname, 'link target', self._limits)
-        facts['entries'] += 1
-        facts['size'] += member.stored
-        if len(facts['top']) < 64:
-            facts['top'].add(names.text(path.split(b'/', 1)[0]))
-        if path == names.OPAQUE:
-            facts['root_opaque'] = True
-        if member.xattrs:
-            kept, ignored = forms.wanted_xattrs(member)
-            facts['caps'] += forms.CAPABILITY in kept
-            facts['ignored'].update(ignored)
-        if facts['entries'] > self._limits.max_entries:
-            raise self._limits.exceeded('max_entries', 'more files and '
-                                        'directories than allowed')
-        if facts['size'] > self._limits.max_unpacked_mb * limits_mod.MIB:
-            raise self._limits.exceeded('max_unpacked_mb', 'the image '
-                                        'unpacks to more than allowed')
+    def decompress(self, kind, chunks):
+        """Yield what a whole archive that is compressed unpacks to."""
+        return stream.decompress(kind, chunks)
 
 
-def _hashed(chunks, digest):
-    for chunk in chunks:
-        digest.update(chunk)
-        yield chunk
+def _merge(layers):
+    """Put the layers on top of each other, as a host would.
+
+    :param layers: list of Counted, lowest first
+    :raises ImageError: they do not fit
+    """
+    merged = memtree.Merged()
+    for number, layer in enumerate(layers, 1):
+        # One that occurs twice is needed unchanged.
+        known = facts.Facts.from_dict(layer.found.to_dict())
+        try:
+            merged.add(layer.tree.copy(), known)
+        except errors.ImageError as exc:
+            raise exc.at('layer %d of %d' % (number, len(layers)))
+    return merged
 
 
-def _command(config):
-    """What a server would run, or None."""
-    entry = config.get('Entrypoint') or []
-    cmd = config.get('Cmd') or []
-    entry = [entry] if isinstance(entry, str) else list(entry)
-    cmd = [cmd] if isinstance(cmd, str) else list(cmd)
-    return entry + cmd or None
+def _run(config, merged):
+    """What a server would run without any property of its own.
+
+    :returns: (container.Container or None, problem or None)
+    """
+    try:
+        return container.resolve(
+            config, overrides.Overrides(), hostname='server',
+            passwd=merged.read(b'etc/passwd'),
+            group=merged.read(b'etc/group')), None
+    except guest_errors.ContractError as exc:
+        return None, str(exc)
+
+
+def _texts(value):
+    """Strings of a config, whatever its author made of them."""
+    if isinstance(value, str):
+        return [value]
+    return [str(v) for v in value] if isinstance(value, dict | list) else []
 
 
 def survey(chunks, ref=None, architecture=None, limits=None):
@@ -127,27 +122,25 @@ def survey(chunks, ref=None, architecture=None, limits=None):
     if found.rootfs is None:
         images = [str(i) for i in layout.Layout(found).images]
     plan = build.plan(found, ref, architecture, limits)
-    config = plan.config.get('config')
-    config = config if isinstance(config, dict) else {}
-    problems = []
-    command = _command(config)
-    if command is None:
-        problems.append('no command: set the image property '
-                        'containervm_command')
-    ignored = sorted({errors.quote(n) for s in plan.layers
-                      for n in s.facts['ignored']})
+    run, problem = _run(plan.config, _merge(plan.layers))
+    problems = [problem] if problem else []
+    ignored = sorted({n for s in plan.layers for n in s.facts['ignored']})
     if ignored:
         problems.append('extended attributes that are not kept: %s'
                         % ', '.join(ignored[:10]))
+    problems += [d for s in plan.layers for d in s.tree.doubts]
+    config = plan.config.get('config')
+    config = config if isinstance(config, dict) else {}
     return {
         'format': plan.format, 'compression': found.compression,
         'images': images, 'architecture': plan.architecture,
-        'command': command, 'environment': config.get('Env') or [],
-        'user': config.get('User') or 'root',
-        'working_directory': config.get('WorkingDir') or '/',
-        'stop_signal': config.get('StopSignal') or 'SIGTERM',
-        'exposed_ports': sorted(config.get('ExposedPorts') or ()),
-        'volumes': sorted(config.get('Volumes') or ()),
+        'command': list(run.args) if run else None,
+        'environment': _texts(config.get('Env')),
+        'user': str(config.get('User') or 'root'),
+        'working_directory': run.cwd if run else '/',
+        'stop_signal': str(config.get('StopSignal') or 'SIGTERM'),
+        'exposed_ports': sorted(_texts(config.get('ExposedPorts'))),
+        'volumes': sorted(_texts(config.get('Volumes'))),
         'layers': [{'diff_id': diff_id, 'chain_id': chain,
                     'entries': staged.facts['entries'],
                     'size': staged.facts['size']}
@@ -156,6 +149,6 @@ def survey(chunks, ref=None, architecture=None, limits=None):
                        strict=True)],
         'entries': sum(s.facts['entries'] for s in plan.layers),
         'size': sum(s.facts['size'] for s in plan.layers),
-        'file_capabilities': sum(s.facts['caps'] for s in plan.layers),
+        'file_capabilities': sum(len(s.found.caps) for s in plan.layers),
         'problems': problems, 'config': plan.config,
     }

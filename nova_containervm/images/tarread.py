@@ -126,10 +126,9 @@ class TarReader:
         self.ended = False
 
     def _bad(self, why, name=b''):
-        where = ' (near %s)' % errors.quote(name) if name else ''
-        return errors.Damaged('%s is not a valid tar archive at offset '
-                              '%d%s: %s' % (self._what, self._reader.offset,
-                                            where, why))
+        where = ' (near %s)' % errors.quote(name, 24) if name else ''
+        return errors.Damaged('%s is no valid tar archive at offset %d%s: %s'
+                              % (self._what, self._reader.offset, where, why))
 
     def __iter__(self):
         return self
@@ -199,7 +198,7 @@ class TarReader:
                                         longname, longlink)
                 except ValueError as exc:
                     raise self._bad('unreadable header (%s)'
-                                    % errors.quote(str(exc), 60), name)
+                                    % errors.quote(str(exc), 24), name)
             self._left = size
             self._pad = -size % BLOCK
             if kind == b'x':

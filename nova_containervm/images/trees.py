@@ -41,46 +41,83 @@ def copy_file(src_fd, src, dst_fd, dst):
         os.close(source)
 
 
+def _both(source, goal, enter, leave):
+    """Go through two trees side by side, directories before contents.
+
+    No more descriptors are open than the trees are deep.
+
+    :param enter: function(source, goal) of two open directories; returns the
+        names of directories, which both have, to go into
+    :param leave: function(source, goal), called when these are done
+    """
+    stack = [(os.dup(source), os.dup(goal), None)]
+    try:
+        while stack:
+            src, dst, left = stack[-1]
+            if left is None:
+                left = enter(src, dst)
+                stack[-1] = src, dst, left
+            if left:
+                name = left.pop()
+                child = fsutil.open_dir(name, dir_fd=src)
+                stack.append((child, fsutil.open_dir(name, dir_fd=dst), None))
+                continue
+            leave(src, dst)
+            stack.pop()
+            os.close(src)
+            os.close(dst)
+    finally:
+        for src, dst, _left in stack:
+            os.close(src)
+            os.close(dst)
+
+
 def merge(source, goal):
-    """Move everything in one open directory into another."""
-    todo = [(os.dup(source), os.dup(goal), None)]
-    done = []
-    while todo:
-        src, dst, _name = todo.pop()
+    """Move everything in one open directory into another.
+
+    The times of directories stay as they were.
+    """
+    times = []
+
+    def enter(src, dst):
+        common = []
+        times.append(os.fstat(dst))
         for name in map(os.fsencode, os.listdir(src)):
             there = fsutil.lstat(name, dst)
-            here = fsutil.lstat(name, src)
-            if (there is not None and stat.S_ISDIR(there.st_mode)
-                    and stat.S_ISDIR(here.st_mode)):
-                todo.append((fsutil.open_dir(name, dir_fd=src),
-                             fsutil.open_dir(name, dir_fd=dst), name))
-                continue
             if there is not None:
+                if stat.S_ISDIR(there.st_mode) and stat.S_ISDIR(
+                        fsutil.lstat(name, src).st_mode):
+                    common.append(name)
+                    continue
                 fsutil.remove(name, dst)
             os.rename(name, name, src_dir_fd=src, dst_dir_fd=dst)
-        done.append((src, dst))
-    for src, dst in done:
-        os.close(dst)
+        return common
+
+    def leave(src, dst):
         fsutil.empty_dir(src)
-        os.close(src)
+        st = times.pop()
+        os.utime(dst, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+    _both(source, goal, enter, leave)
 
 
 def clone(source, goal):
     """Fill an empty directory with another one's tree, files as links."""
-    todo = [(os.dup(source), os.dup(goal))]
-    while todo:
-        src, dst = todo.pop()
+    def enter(src, dst):
+        dirs = []
         for name in map(os.fsencode, os.listdir(src)):
             st = fsutil.lstat(name, src)
             if stat.S_ISDIR(st.st_mode):
                 os.mkdir(name, 0o700, dir_fd=dst)
-                todo.append((fsutil.open_dir(name, dir_fd=src),
-                             fsutil.open_dir(name, dir_fd=dst)))
+                dirs.append(name)
             elif fsutil.is_whiteout(st):
                 os.mknod(name, stat.S_IFCHR | 0o600, 0, dir_fd=dst)
             else:
                 os.link(name, name, src_dir_fd=src, dst_dir_fd=dst,
                         follow_symlinks=False)
+        return dirs
+
+    def leave(src, dst):
         st = os.fstat(src)
         for name in os.listxattr(src):
             os.setxattr(dst, name, os.getxattr(src, name))
@@ -88,5 +125,5 @@ def clone(source, goal):
             os.fchown(dst, st.st_uid, st.st_gid)
         os.fchmod(dst, stat.S_IMODE(st.st_mode))
         os.utime(dst, ns=(st.st_mtime_ns, st.st_mtime_ns))
-        os.close(src)
-        os.close(dst)
+
+    _both(source, goal, enter, leave)

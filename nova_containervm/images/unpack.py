@@ -13,13 +13,12 @@
 """One layer from a socket into a tree: the confined side of it."""
 
 import hashlib
-import json
 import queue
 import threading
 
+from nova_containervm.images import disktree
 from nova_containervm.images import errors
 from nova_containervm.images import extract
-from nova_containervm.images import fsutil
 from nova_containervm.images import limits as limits_mod
 from nova_containervm.images import manifest
 from nova_containervm.images import names
@@ -32,43 +31,53 @@ READ_AHEAD = 24 * 1024 * 1024
 _RECV = 512 * 1024
 
 
-class Pump(threading.Thread):
-    """Reads, decompresses and hashes ahead of the process that unpacks.
+class Source:
+    """A layer's bytes, decompressed and hashed on the way.
 
     :param chunks: iterable of bytes
-    :param compression: None, 'gzip' or 'zstd'
+    :raises Unsupported: compressed in a way that we do not read
     """
 
-    def __init__(self, chunks, compression):
+    def __init__(self, chunks):
+        self._reader = stream.Reader(chunks)
+        kind = stream.compression(self._reader.peek(tarread.BLOCK))
+        self._compression = kind
+        #: sha256 after decompression, None when there is none.
+        self.hash = hashlib.sha256() if kind else None
+
+    def taken(self):
+        """Bytes read so far, before decompression."""
+        return self._reader.offset
+
+    def output(self):
+        """Yield the bytes after decompression, once."""
+        chunks = self._reader.rest()
+        if not self._compression:
+            yield from chunks
+            return
+        for chunk in stream.decompress(self._compression, chunks):
+            self.hash.update(chunk)
+            yield chunk
+
+
+class Pump(threading.Thread):
+    """Lets a Source work ahead of the process that unpacks."""
+
+    def __init__(self, source):
         super().__init__(daemon=True)
-        self._chunks = chunks
-        self._compression = compression
+        self._source = source
         self._space = threading.Semaphore(READ_AHEAD // _RECV)
         self._queue = queue.SimpleQueue()
-        #: Bytes before decompression.
-        self.taken = 0
-        #: sha256 after decompression, when there is one.
-        self.hash = hashlib.sha256() if compression else None
 
     def run(self):
         """In the thread."""
         try:
-            chunks = self._count(self._chunks)
-            if self._compression:
-                chunks = stream.decompress(self._compression, chunks)
-            for chunk in chunks:
-                if self.hash is not None:
-                    self.hash.update(chunk)
+            for chunk in self._source.output():
                 self._space.acquire()
                 self._queue.put(chunk)
             self._queue.put(None)
         except BaseException as exc:
             self._queue.put(exc)
-
-    def _count(self, chunks):
-        for chunk in chunks:
-            self.taken += len(chunk)
-            yield chunk
 
     def output(self):
         """Yield the chunks, in the other thread."""
@@ -104,40 +113,54 @@ def bounded(chunks, limits):
         yield chunk
 
 
-def layer(sock, tree_fd, form, limits, record_fd, facts_fd):
+def layer(sock, tree_fd, form, limits, account, record_fd, facts_fd):
     """Unpack the layer that arrives on *sock*.
 
+    :param account: limits.Account of the layer
     :param record_fd: for the manifest
     :param facts_fd: for what depends on lower layers, as JSON
-    :returns: dict; 'kind' is 'other' for what is no tar archive
+    :returns: see read()
     """
-    source = stream.Reader(received(sock))
-    head = source.peek(tarread.BLOCK)
-    compression = stream.compression(head)
-    pump = Pump(source.rest(), compression)
+    source = Source(received(sock))
+    pump = Pump(source)
     pump.start()
-    reader = stream.Reader(bounded(pump.output(), limits))
+    record = manifest.Writer(record_fd)
+    tree = disktree.DiskTree(tree_fd, form, limits)
+    result, facts = read(source, pump.output(), tree, limits, account, record)
+    if facts is not None:
+        record.close()
+        facts.save(facts_fd)
+    return result
+
+
+def read(source, chunks, tree, limits, account, record=None):
+    """Unpack a layer into a tree.
+
+    :param source: the Source
+    :param chunks: its output
+    :param tree: see extract.Extractor
+    :returns: (dict, facts.Facts or None); 'kind' in the dict is 'other' for
+        what is no tar archive
+    """
+    reader = stream.Reader(bounded(chunks, limits))
     head = reader.peek(tarread.BLOCK)
     if head and not tarread.looks_like_tar(head):
         for _chunk in reader.rest():
             pass
-        return {'kind': 'other'}
-    record = manifest.Writer(record_fd)
+        return {'kind': 'other', 'size': 0, 'entries': 0}, None
     members = tarread.TarReader(reader, 'the layer')
-    job = extract.Extractor(tree_fd, form, limits, record,
-                            lambda: pump.taken)
-    facts = job.run(members)
+    facts = extract.Extractor(tree, limits, record, account,
+                              source.taken).run(members)
     for _chunk in reader.rest():
         pass  # padding: part of the digest
-    record.close()
-    fsutil.write_all(facts_fd, json.dumps(facts.to_dict()).encode())
+    digest = source.hash and 'sha256:' + source.hash.hexdigest()
     return {
         'kind': 'layer',
         'ended': members.ended,
-        'diff_id': 'sha256:' + pump.hash.hexdigest() if compression else None,
+        'diff_id': digest,
         'entries': facts.entries,
         'size': facts.size,
         'root_opaque': b'' in facts.opaque,
         'top': sorted(map(names.text, facts.top)),
         'ignored': sorted(errors.quote(n) for n in facts.ignored)[:20],
-    }
+    }, facts

@@ -68,7 +68,7 @@ def _file_problem(fd, st, entry, form):
     return None
 
 
-def _problem(dir_fd, name, path, st, entry, form):
+def _problem(dir_fd, name, st, entry, form):
     """What is wrong with one name, or None."""
     kind, more = entry[0], entry[7]
     if kind == b'w':
@@ -108,35 +108,26 @@ def compare(record_fd, tree_fd, form):
     except (OSError, EOFError, ValueError, zlib.error) as exc:
         return ['the manifest is unreadable (%s)' % exc]
     problems = []
-    stack = [(b'', os.dup(tree_fd))]
     seen = set()
-    while stack:
-        path, fd = stack.pop()
-        for name in map(os.fsencode, os.listdir(fd)):
+    for path, fd, found in fsutil.walk(tree_fd):
+        if isinstance(fd, OSError):
+            problems.append('/%s cannot be read (%s)' % (_text(path),
+                                                         fd.strerror))
+        for name in found:
             where = names.join(path, name)
             entry = entries.get(where)
-            st = fsutil.lstat(name, fd)
             seen.add(where)
             problem = ('is not part of the layer' if entry is None else
-                       _problem(fd, name, where, st, entry, form))
+                       _problem(fd, name, fsutil.lstat(name, fd), entry,
+                                form))
             if problem:
-                problems.append('/%s %s' % (
-                    where.decode('utf-8', 'backslashreplace'), problem))
-            if stat.S_ISDIR(st.st_mode):
-                try:
-                    stack.append((where, fsutil.open_dir(name, dir_fd=fd)))
-                except OSError as exc:
-                    problems.append('/%s cannot be read (%s)' % (
-                        where.decode('utf-8', 'backslashreplace'),
-                        exc.strerror))
-        os.close(fd)
+                problems.append('/%s %s' % (_text(where), problem))
         if len(problems) >= MOST:
-            break
-    for _path, fd in stack:
-        os.close(fd)
-    if len(problems) < MOST:
-        for path in entries:
-            if path and path not in seen:
-                problems.append('/%s is missing' % path.decode(
-                    'utf-8', 'backslashreplace'))
+            return problems[:MOST]
+    problems += ['/%s is missing' % _text(path) for path in entries
+                 if path and path not in seen]
     return problems[:MOST]
+
+
+def _text(path):
+    return path.decode('utf-8', 'backslashreplace')

@@ -15,11 +15,11 @@
 import os
 import stat
 
+from nova_containervm.images import disktree
 from nova_containervm.images import forms
 from nova_containervm.images import fsutil
 from nova_containervm.images import names
 
-_MAX_LINKS = 40
 _MAX_OPEN = 2000
 
 
@@ -54,6 +54,7 @@ class View:
         self._root = None
         if stack:
             self._root = Found(stack[0][0], None, b'', None, list(stack))
+        self._steps = disktree.Steps()
         self._cache = {}
         self._opened = 0
 
@@ -66,6 +67,12 @@ class View:
         self._opened = 0
 
     close = forget
+
+    def drop(self, path):
+        """Close one cached directory, which has nothing below."""
+        for _layer, fd in self._cache.pop(path).dirs:
+            os.close(fd)
+            self._opened -= 1
 
     def find(self, path):
         """Look a path up, following no symbolic link.
@@ -97,16 +104,25 @@ class View:
             if not dirs:
                 first = Found(layer, fd, base, st, dirs)
             dirs.append((layer, child))
-            try:
-                if os.getxattr(child, forms.OPAQUE) == b'y':
-                    break
-            except OSError:
-                pass
+            if forms.is_opaque(child):
+                break
         if not dirs:
             return None
         self._opened += len(dirs)
+        self._steps.take(len(dirs))
         self._cache[path] = first
         return first
+
+    def is_dir(self, path):
+        """Whether a path is a directory; None when there is none."""
+        found = self.find(path)
+        return None if found is None else found.dirs is not None
+
+    def is_link(self, path):
+        """Whether a path is a symbolic link of the image."""
+        found = self.find(path)
+        return (found is not None and found.dirs is None
+                and self._form.readlink(found.fd, found.base) is not None)
 
     def resolve(self, path):
         """The path without symbolic links, None when it leads nowhere.
@@ -119,6 +135,7 @@ class View:
         while todo:
             part = todo.pop(0)
             where = names.join(done, part)
+            self._steps.take(1)
             found = self.find(where)
             if found is None:
                 return None
@@ -126,7 +143,7 @@ class View:
                 target = self._form.readlink(found.fd, found.base)
                 if target is not None:
                     links += 1
-                    if links > _MAX_LINKS:
+                    if links > disktree.MAX_LINKS:
                         return None
                     todo = [p for p in names.follow(done, target).split(b'/')
                             if p] + todo

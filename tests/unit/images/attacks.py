@@ -193,6 +193,17 @@ HARDLINKS = [
     _bad('hard link to the root', _layer(('link', 'h', '/')), 'directory'),
     _bad('hard link to nothing', _layer(('link', 'h', 'nowhere')),
          'neither this layer'),
+    _bad('hard link to nothing, with long names', _layer(
+        ('link', '\u9577\u3044' * 40 + '/' + '\u540d' * 80,
+         '\n' * 200 + '/' + '\u524d' * 80)), 'neither this layer'),
+    _bad('hard link to a directory, with long names', _layer(
+        ('dir', '\u9577\u3044' * 40 + '/' + '\u540d' * 80),
+        ('link', '\t' * 200, '\u9577\u3044' * 40 + '/' + '\u540d' * 80)),
+        'directory'),
+    _bad('files in a lower link, with long names', _layers(
+        [('symlink', 'l' * 200, 'x' * 200 + '/y'), ('dir', 'x' * 200 + '/y')],
+        [('file', 'x' * 200 + '/y'), ('file', 'l' * 200 + '/in')]),
+        'in a lower layer'),
     _bad('hard link without target', lambda c: [
         _base().raw(builders.header(b'h', b'1')).end()], 'directory'),
     Attack('hard link to itself', _layer(
@@ -252,6 +263,14 @@ WHITEOUTS = [
         ('file', '.wh..wh.aufs')), gone=('.wh..wh.plnk', '.wh..wh.aufs')),
     Attack('whiteout below a file', _layers(
         [('file', 'f')], [('file', 'd/.wh.f')]), there={'f': 'file'}),
+    Attack('opaque through a lower link', _layers(
+        [('dir', 'd'), ('file', 'd/old'), ('symlink', 'l', 'd')],
+        [('file', 'l/.wh..wh..opq'), ('file', 'l/new')]),
+        there={'d/new': 'file', 'l': 'link'}, gone=('d/old',)),
+    Attack('a lower link into a directory of the layer', _layers(
+        [('dir', 'd'), ('dir', 'd/s'), ('symlink', 'l', 'd')],
+        [('dir', 'd/s'), ('file', 'd/s/a'), ('file', 'l/s/b')]),
+        there={'d/s/a': 'file', 'd/s/b': 'file'}),
     Attack('whiteout below a lower link', _layers(
         [('symlink', 'out', '%c')], [('file', 'out/.wh.keep')])),
 ]
@@ -421,6 +440,12 @@ def _swap_layer(layout):
             layout.blobs[digest] = gzip.compress(Tar().file('bad').end())
 
 
+def _flip(data, where):
+    """*data* with one bit of the first place *where* turned."""
+    at = data.index(where)
+    return data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+
 def _loop(layout):
     first = layout.manifests[0]
     for _ in range(10):
@@ -440,12 +465,33 @@ def _bomb(compress):
     return make
 
 
+def _many(compress):
+    def make(canary):
+        tar = Tar()
+        for n in range(33000):
+            tar.raw(builders.header(b'%d' % n))
+        layout = builders.Layout()
+        layout.image([tar.end()], compression=compress)
+        return layout.end()
+    return make
+
+
 ARCHIVES = [
     Attack('layer with another content', _oci(_swap_layer),
            'DigestMismatch', 'layer 1 of 1'),
     Attack('config names another layer', lambda c: builders.docker(
         [_base().end()], rootfs={'diff_ids': [builders.sha(b'x')]}),
         'DigestMismatch', 'layer 1 of 1'),
+    Attack('layer damaged in a header', lambda c: _flip(
+        builders.docker([_base().end()] * 3), b'etc/passwd'),
+        'DigestMismatch', 'layer 1 of 3'),
+    Attack('layer damaged in a file', lambda c: _flip(
+        builders.docker_v1([Tar().file('x').end(), _base().end()]), b'root'),
+        'DigestMismatch', 'layer 2 of 2'),
+    Attack('compressed layer damaged', lambda c: _flip(
+        builders.oci([Tar().file('x').end(), _base().end()]),
+        gzip.compress(_base().end(), 6, mtime=0)[20:40]),
+        'DigestMismatch', 'layer 2 of 2 (sha256:'),
     Attack('fewer diff_ids than layers', lambda c: builders.docker(
         [_base().end()], rootfs={'diff_ids': []}), 'Damaged', 'lists 0'),
     Attack('no diff_ids', lambda c: builders.docker(
@@ -483,6 +529,13 @@ ARCHIVES = [
     Attack('JSON that is a number', lambda c: Tar().file(
         'manifest.json', b'7').file('index.json', b'null').end(),
         'NotAnImage'),
+    Attack('JSON of many values', lambda c: Tar().file(
+        'manifest.json', b'[' + b'[],' * 300000 + b'[]]').end(),
+        'NotAnImage', 'values of JSON'),
+    Attack('JSON of many blobs', lambda c: Tar().raw(b''.join(
+        Tar().file('%064x.json' % n, b'"%s"' % (b'x' * (1 << 20)))
+        .out.getvalue() for n in range(7))).end(), 'NotAnImage',
+        'values of JSON'),
     Attack('JSON of 3 MiB', lambda c: Tar().file(
         'manifest.json', b'[' + b' ' * (3 << 20) + b']').end(),
         'NotAnImage'),
@@ -518,7 +571,17 @@ ARCHIVES = [
            limits={'max_unpacked_mb': 2}),
     Attack('too large unpacked, in two layers', _layers(
         [('file', 'f', b'x' * (3 << 19))], [('file', 'f', b'y' * (3 << 19))]),
-        'LimitExceeded', 'max_unpacked_mb', limits={'max_unpacked_mb': 2}),
+        'LimitExceeded', 'max_unpacked_mb = 2',
+        limits={'max_unpacked_mb': 2}),
+    Attack('as large unpacked as allowed, in two layers', _layers(
+        [('file', 'f', b'x' * (1 << 20))],
+        [('file', 'g', b'y' * ((1 << 20) - 8))]),
+        there={'g': 'file'}, limits={'max_unpacked_mb': 2}),
+    Attack('too many entries, in two layers', lambda c: builders.docker(
+        [_base().end(), _base().file('x').end()]), 'LimitExceeded',
+        'max_entries = 6', limits={'max_entries': 6}),
+    Attack('entries that compress too well', _many('gzip'), 'LimitExceeded',
+           'max_compression_ratio = 10', limits={'max_compression_ratio': 10}),
     Attack('too large an archive', _layer(('file', 'f', b'x' * (3 << 20))),
            'LimitExceeded', 'max_image_mb = 2', limits={'max_image_mb': 2}),
     Attack('holes are free', lambda c: [_base().add(

@@ -12,7 +12,9 @@
 
 """What the tests of the image store have in common."""
 
+import contextlib
 import os
+import resource
 import shutil
 import socket
 import tempfile
@@ -42,6 +44,17 @@ def fork_helper(self, root, form, owner):
     theirs.close()
     self._process.wait.side_effect = lambda _timeout: os.waitpid(pid, 0)
     self._control = ours
+
+
+@contextlib.contextmanager
+def open_files(count):
+    """Let processes open no more than *count* files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 class StoreTestCase(unittest.TestCase):

@@ -18,6 +18,8 @@ import stat
 import ddt
 
 from nova_containervm.images import errors
+from nova_containervm.images import limits
+from nova_containervm.images import survey
 from tests.unit.images import attacks
 from tests.unit.images import base
 from tests.unit.images import builders
@@ -58,15 +60,28 @@ class AttackTestCase(base.StoreTestCase):
         except errors.ImageError as exc:
             self.assertEqual(attack.error, type(exc).__name__, str(exc))
             self.assertIn(attack.words, str(exc))
-            self.assertLess(len(str(exc)), 600)
+            self.assertLessEqual(len(str(exc).encode()),
+                                 errors.MESSAGE_BYTES, str(exc))
             self.assertNothingLeft(where)
         else:
             self.assertIsNone(attack.error, 'was accepted')
+        self._survey(attack, made)
         self.assertEqual(before, trees.native(self.canary))
         self.assertEqual({'store', 'canary'}, set(os.listdir(self.dir)))
         if image is not None:
             self.assertEqual({}, where.verify())
             self._check(attack, trees.stored(image, mode))
+
+    def _survey(self, attack, made):
+        """nova-containervm-image inspect says what the host has said."""
+        error = None
+        try:
+            survey.survey(builders.chunks(made)(), architecture='amd64',
+                          limits=limits.Limits(**attack.limits))
+        except errors.ImageError as exc:
+            error = type(exc).__name__
+            self.assertIn(attack.words, str(exc))
+        self.assertEqual(attack.error, error)
 
     def _check(self, attack, found):
         for path, wanted in attack.there.items():

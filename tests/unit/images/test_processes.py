@@ -84,6 +84,23 @@ class ImageCommandTestCase(base.StoreTestCase):
         self.assertEqual(0, status)
         self.assertIn('containervm_command', out)
 
+    def test_problems(self):
+        layer = (Tar().dir('etc').file('etc/passwd', b'a:x:7:8::/:/bin/sh')
+                 .file('f', pax={'SCHILY.xattr.user.a': b'x' * 60000})
+                 .file('g', pax={'SCHILY.xattr.security.selinux': b'x'})
+                 .end())
+        for user, problems in (('a', ()), ('b', ("no user 'b'",))):
+            data = builders.docker([layer], config={
+                'Cmd': ['x'], 'User': user})
+            status, out, _err = run(image_cli.main, 'inspect', '--arch',
+                                    'amd64', '--json', '-', stdin=data)
+            found = json.loads(out)
+            self.assertEqual(0, status)
+            self.assertEqual(2 + len(problems), len(found['problems']))
+            for words in ('60006 bytes of extended attributes',
+                          'security.selinux', *problems):
+                self.assertIn(words, ' '.join(found['problems']))
+
     def test_unusable(self):
         for args, words in ((('--arch', 's390x', self.file), 'linux/amd64'),
                             (('/nonexistent',), 'No such file'),

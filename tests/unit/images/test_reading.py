@@ -20,6 +20,7 @@ import unittest
 
 import ddt
 
+from nova_containervm.images import disktree
 from nova_containervm.images import errors
 from nova_containervm.images import extract
 from nova_containervm.images import forms
@@ -185,7 +186,8 @@ class GnuTarTestCase(base.StoreTestCase):
         goal = os.path.join(self.dir, 'goal')
         os.mkdir(goal)
         tree = fsutil.open_dir(goal)
-        extract.Extractor(tree, forms.Mapped(), limits.Limits()).run(
+        extract.Extractor(disktree.DiskTree(
+            tree, forms.Mapped(), limits.Limits()), limits.Limits()).run(
             tarread.TarReader(stream.Reader([data])))
         os.close(tree)
         wanted = trees.native(root)
