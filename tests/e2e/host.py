@@ -15,6 +15,7 @@
 
 import os
 import pathlib
+import pwd
 import re
 import subprocess
 import time
@@ -28,6 +29,26 @@ _NETWORK_OWNED = re.compile(r'^(qdhcp|qrouter|snat|fip|ovnmeta)-')
 def _run(*command):
     return subprocess.run(command, check=True, capture_output=True,
                           text=True).stdout
+
+
+def _nova_compute():
+    """User and settings of the running nova-compute.
+
+    :returns: uid and the arguments that name its configuration
+    """
+    for entry in pathlib.Path('/proc').iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / 'cmdline').read_bytes().decode().split('\0')
+            uid = entry.stat().st_uid
+        except OSError:
+            continue
+        names = [os.path.basename(word) for word in words[:2]]
+        if 'nova-compute' in names:
+            return uid, [word for word in
+                         words[names.index('nova-compute') + 1:] if word]
+    raise AssertionError('nova-compute does not run')
 
 
 class Host:
@@ -56,6 +77,20 @@ class Host:
     def domains():
         return set(_run('virsh', '-c', LIBVIRT_URI, 'list', '--all',
                         '--name').split())
+
+    @staticmethod
+    def as_nova(command, *arguments):
+        """Run a tool of ours as nova-compute's user, with its settings.
+
+        :param command: absolute path
+        """
+        uid, settings = _nova_compute()
+        return subprocess.run(
+            [str(command), *settings, *arguments], user=uid,
+            group=pwd.getpwuid(uid).pw_gid, capture_output=True, text=True,
+            extra_groups=os.getgrouplist(pwd.getpwuid(uid).pw_name,
+                                         pwd.getpwuid(uid).pw_gid),
+            timeout=120, cwd='/')
 
     def mounts(self):
         with open('/proc/self/mountinfo') as f:

@@ -46,11 +46,10 @@ def command(*arguments):
 
 
 def show(*arguments, **kwargs):
-    """Run a command that shows something, as an object."""
-    words = arguments if arguments[-1] != '--' else arguments[:-1]
-    # After the name of the command, where options stand
-    at = 2 if words[0] == 'image' else 1
-    return json.loads(client(*words[:at], '-f', 'json', *words[at:],
+    """Run a command that shows something; return what it shows."""
+    # Right after the command's name: behind an image are other options.
+    at = 2 if arguments[0] == 'image' else 1
+    return json.loads(client(*arguments[:at], '-f', 'json', *arguments[at:],
                              **kwargs))
 
 

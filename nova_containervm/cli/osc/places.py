@@ -89,7 +89,7 @@ def volumes(sdk, texts):
     result = []
     for text in texts or ():
         name, colon, target = text.partition(':')
-        if not name or not target.startswith('/'):
+        if not name or name[0] in '/.~' or not target.startswith('/'):
             raise exceptions.CommandError(
                 '%r is not of the form VOLUME:/PATH[:ro]. A volume is one of '
                 "Cinder's; directories of this machine cannot be mounted."

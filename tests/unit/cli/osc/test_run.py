@@ -127,7 +127,9 @@ class RunTestCase(fakes.TestCommand):
             volume['delete_on_termination']))
 
     @ddt.data(
-        (['-v', '/host/dir:/x'], 'No such thing'),
+        (['-v', 'nosuch:/x'], 'No such thing'),
+        (['-v', '/host/dir:/x'], 'directories of this machine'),
+        (['-v', './dir:/x'], 'directories of this machine'),
         (['-v', 'data'], 'VOLUME:/PATH'),
         (['-v', ':/x'], 'VOLUME:/PATH'),
         (['--flavor', 'none'], 'No such thing'),
