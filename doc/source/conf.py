@@ -15,6 +15,9 @@ copyright = 'OpenStack contributors'
 
 extensions = [
     'openstackdocstheme',
+    'sphinx.ext.graphviz',
+    'sphinx_feature_classification.support_matrix',
+    'cliff.sphinxext',
     'oslo_config.sphinxext',
     'oslo_config.sphinxconfiggen',
 ]
@@ -27,6 +30,8 @@ config_generator_config_file = [(
 master_doc = 'index'
 exclude_patterns = []
 pygments_style = 'native'
+
+graphviz_output_format = 'svg'
 
 html_theme = 'openstackdocs'
 html_static_path = ['_static']

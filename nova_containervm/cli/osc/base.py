@@ -47,7 +47,7 @@ class Documented:
 
     def get_epilog(self):
         """What the plain client has instead."""
-        return '\n'.join(['Without this plugin:', '',
+        return '\n'.join(['Without this plugin::', '',
                           *('    ' + line for line in self.plain)])
 
     def get_parser(self, prog_name):
