@@ -21,6 +21,7 @@ import uuid
 
 import pytest
 
+from tests import docs
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import containers
@@ -75,35 +76,59 @@ def made(cloud, clean_host):
             cloud.delete(server)
 
 
-def test_three_commands_from_nothing(cloud, made, name):
-    """A user who has never done anything gets a page from nginx."""
-    archive = aio.image('nginx')
-    image = show('image', 'create', '--file', archive, name,
-                 cloud='aio-demo')
+def test_quick_start(cloud, made, name):
+    """The documentation's three commands, by one who has never done any."""
+    block = next(b for b in docs.blocks(docs.QUICKSTART)
+                 if 'containervm image create' in b.text)
+    commands = docs.commands(block)
+    assert len(commands) == 3
+    # Names of our own, and a network that this host is on
+    own = {'nginx.tar': str(aio.image('nginx')), 'nginx': name,
+           'web1': name, 'private': 'public'}
+    create, run, logs = [[own.get(word, word) for word in each.words[2:]]
+                         for each in commands]
     made.append(name)
+    client(*create, cloud='aio-demo')
+    image = cloud.sdk.image.find_image(name)
     try:
-        assert image['architecture'] == 'x86_64'
-        assert image['needs_trait'] is True
-        assert 'nginx' in image['command']
-        server = show('run', '-d', '--wait', '--network', 'public', '--name',
-                      name, name, cloud='aio-demo')
+        assert image.architecture == 'x86_64'
+        assert image.properties['trait:CUSTOM_CONTAINERVM'] == 'required'
+        client(*run, cloud='aio-demo')
+        server = show('status', name, cloud='aio-demo')
         assert server['container'] == 'running'
         address = next(a for a in server['addresses']['public'] if '.' in a)
         status, page = cloud_lib.http_get(address)
         assert status == 200
         assert 'It works' in page
-        log = client('logs', name, cloud='aio-demo')
-        assert 'GET / HTTP' in log
+        assert 'GET / HTTP' in client(*logs, cloud='aio-demo')
         assert name in [s['Name'] for s in show('ps', cloud='aio-demo')]
     finally:
-        cloud.sdk.image.delete_image(image['id'])
+        cloud.sdk.image.delete_image(image.id)
+
+
+def examples():
+    """The examples of properties that show what they print."""
+    return [command for block in docs.blocks(docs.PROPERTIES)
+            for command in docs.commands(block) if command.output]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('example', examples(),
+                         ids=lambda example: example.block.section)
+def test_example(example, image, small, name):
+    at = example.words.index('busybox')
+    done = subprocess.run(
+        command('run', *small, '--name', name, *example.words[3:at],
+                image('busybox').id, *example.words[at + 1:]),
+        capture_output=True, text=True, timeout=300)
+    assert done.stdout.split() == example.output.split(), done.stderr
 
 
 def test_output_and_exit_status(cloud, probe, small, made, name):
     """run is to docker run as a server is to a container."""
     output = client(
         'run', '--rm', *small, '--name', name, '-e', 'GREETING=hello you',
-        '-w', '/srv', '-u', 'web', '--hostname', 'box', probe.name,
+        '-w', '/srv', '-u', 'web', '--hostname', 'box', probe.id,
         'sh', '-c', 'echo "$GREETING"; pwd; id -un; hostname; exit 7',
         status=7)
     assert output.startswith('hello you\n/srv\nweb\nbox\n')
@@ -112,7 +137,7 @@ def test_output_and_exit_status(cloud, probe, small, made, name):
 
 def test_what_cannot_be_run_is_125_or_docker_s_own(probe, small, made, name):
     made.append(name)
-    said = client('run', *small, '--name', name, probe.name,
+    said = client('run', *small, '--name', name, probe.id,
                   '/no/such/program', status=127)
     assert '/no/such/program' in said
     shown = show('status', name)
@@ -126,13 +151,13 @@ def test_what_cannot_be_run_is_125_or_docker_s_own(probe, small, made, name):
 
 def test_long_command_goes_by_user_data(probe, small, made, name):
     text = 'x' * 1000
-    assert text in client('run', '--rm', *small, '--name', name, probe.name,
+    assert text in client('run', '--rm', *small, '--name', name, probe.id,
                           'echo', text)
 
 
 def test_follow_and_stop(cloud, probe, small, made, name):
     made.append(name)
-    client('run', '-d', '--wait', *small, '--name', name, probe.name)
+    client('run', '-d', '--wait', *small, '--name', name, probe.id)
     follower = subprocess.Popen(
         command('logs', '-f', name), stdout=subprocess.PIPE, text=True,
         stderr=subprocess.STDOUT)
@@ -152,7 +177,7 @@ def test_follow_and_stop(cloud, probe, small, made, name):
 def test_ctrl_c_stops_the_server(probe, small, made, name):
     made.append(name)
     running = subprocess.Popen(
-        command('run', *small, '--name', name, probe.name), text=True,
+        command('run', *small, '--name', name, probe.id), text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert 'probe: up' in running.stdout.readline()
@@ -200,7 +225,7 @@ def test_mistakes_are_told_before_a_server_is_made(cloud, probe, small, name):
             (['--restart', 'never'], 'containervm_restart_policy'),
             (['-d', '--rm'], '--rm'),
             (['-v', '/etc:/x'], '/etc')):
-        said = client('run', *small, '--name', name, *options, probe.name,
+        said = client('run', *small, '--name', name, *options, probe.id,
                       status=1)
         assert message in said
     assert not list(cloud.compute.servers(name=name))

@@ -42,6 +42,8 @@ _USUAL_RAM = 256
 _SMALL_IMAGE = 64 * 1024 * 1024
 _GIB = 1024 ** 3
 
+_STDERR = 2
+
 # What skopeo can read.
 _TRANSPORTS = ('docker', 'oci', 'oci-archive', 'docker-archive',
                'docker-daemon', 'containers-storage', 'dir')
@@ -132,8 +134,8 @@ def pulled(source, architecture=None):
             command += ['--override-arch', architecture]
         command += ['copy', '--', source, 'docker-archive:' + path]
         try:
-            # Its progress is the user's, but no output of ours.
-            done = subprocess.run(command, stdout=sys.stderr, check=False)
+            # What it says is for the user, but no output of ours.
+            done = subprocess.run(command, stdout=_STDERR, check=False)
         except FileNotFoundError:
             raise exceptions.CommandError(
                 "The program 'skopeo' is not installed. Install it, or give "
