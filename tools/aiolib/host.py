@@ -150,12 +150,17 @@ def preflight(cfg, ours_running):
 
 
 def pids_of(comm):
-    """Return the pids of the processes with this name."""
+    """Return the pids of this host's processes with this name.
+
+    Those in a container of the host have a pid namespace of their own.
+    """
+    ours = os.readlink('/proc/self/ns/pid')
     found = []
     for entry in pathlib.Path('/proc').iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / 'comm').read_text().strip() == comm[:15]:
+                if ((entry / 'comm').read_text().strip() == comm[:15] and
+                        os.readlink(entry / 'ns' / 'pid') == ours):
                     found.append(int(entry.name))
             except OSError:
                 pass
