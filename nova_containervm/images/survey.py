@@ -85,14 +85,14 @@ def _merge(layers):
     return merged
 
 
-def _run(config, merged):
-    """What a server would run without any property of its own.
+def _run(config, merged, given):
+    """What a server would run.
 
     :returns: (container.Container or None, problem or None)
     """
     try:
         return container.resolve(
-            config, overrides.Overrides(), hostname='server',
+            config, given or overrides.Overrides(), hostname='server',
             passwd=merged.read(b'etc/passwd'),
             group=merged.read(b'etc/group')), None
     except guest_errors.ContractError as exc:
@@ -106,13 +106,15 @@ def _texts(value):
     return [str(v) for v in value] if isinstance(value, dict | list) else []
 
 
-def survey(chunks, ref=None, architecture=None, limits=None):
+def survey(chunks, ref=None, architecture=None, limits=None, given=None):
     """Read an archive to its end.
 
     :param chunks: iterable of bytes
     :param ref: which image, if there are several
     :param architecture: as in image configs; None for this host's
-    :returns: dict of plain values: what --json prints
+    :param given: overrides.Overrides of the image, or None
+    :returns: dict of plain values: what --json prints. ``command`` is None
+        if there is nothing to run; why is the first of the ``problems``
     :raises ImageError: no server can be made of it
     """
     limits = limits or limits_mod.Limits()
@@ -122,7 +124,7 @@ def survey(chunks, ref=None, architecture=None, limits=None):
     if found.rootfs is None:
         images = [str(i) for i in layout.Layout(found).images]
     plan = build.plan(found, ref, architecture, limits)
-    run, problem = _run(plan.config, _merge(plan.layers))
+    run, problem = _run(plan.config, _merge(plan.layers), given)
     problems = [problem] if problem else []
     ignored = sorted({n for s in plan.layers for n in s.facts['ignored']})
     if ignored:

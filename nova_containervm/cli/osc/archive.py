@@ -22,8 +22,6 @@ from openstackclient.common import progressbar
 from osc_lib import exceptions
 
 from nova_containervm.cli.osc import options
-from nova_containervm.guest import container
-from nova_containervm.guest import errors as guest_errors
 from nova_containervm.images import errors
 from nova_containervm.images import survey
 
@@ -49,39 +47,33 @@ _TRANSPORTS = ('docker', 'oci', 'oci-archive', 'docker-archive',
                'docker-daemon', 'containers-storage', 'dir')
 
 
-def inspect(chunks, name, ref=None, architecture=None):
+def inspect(chunks, name, ref=None, architecture=None, given=None):
     """Read an image to its end, as a compute host does.
 
     :param chunks: iterable of bytes
     :param name: for messages
     :param ref: which image, if there are several in the file
     :param architecture: as docker names it; None for this machine's
+    :param given: its properties in Glance
     :returns: what images.survey.survey() returns
     :raises CommandError: no server can be made of it
     """
     try:
-        return survey.survey(chunks, ref, architecture)
+        return survey.survey(chunks, ref, architecture,
+                             given=options.check(image=given))
     except (errors.ImageError, errors.StoreError) as exc:
         raise exceptions.CommandError('%s: %s' % (name, exc))
 
 
-def check(found, name, properties):
-    """Find out whether a server of an image could be started.
+def check(found, name):
+    """Refuse an image that no server could run.
 
     :param found: what :func:`inspect` returned
-    :param properties: the image properties that it is to have
-    :raises CommandError: it could not
+    :raises CommandError: it cannot be run, or not with its properties
     """
-    given = options.check(image=properties)
-    config = dict(found['config'])
-    own = dict(config.get('config') or {})
-    # The names are in the image's /etc/passwd, which is not looked at.
-    own.pop('User', None)
-    given.user = None
-    try:
-        container.resolve({**config, 'config': own}, given, hostname='check')
-    except guest_errors.ContractError as exc:
-        raise exceptions.CommandError('%s: %s' % (name, exc))
+    if found['command'] is None:
+        raise exceptions.CommandError('%s: %s' % (name,
+                                                  found['problems'][0]))
 
 
 def properties(found, ref=None, trait=True):

@@ -110,8 +110,8 @@ class CreateImage(base.Documented, command.ShowOne):
         with archive.opened(path, 'Checking %s' % name,
                             not args.no_progress) as source:
             found = archive.inspect(archive.chunks(source), name, args.ref,
-                                    args.arch)
-        archive.check(found, name, given)
+                                    args.arch, given)
+        archive.check(found, name)
         return found
 
     def _upload(self, path, found, given, args):
@@ -170,7 +170,7 @@ class ShowImage(base.Documented, command.ShowOne):
             found = archive.inspect(
                 response.iter_content(1 << 18), parsed_args.image,
                 (image.properties or {}).get(options.PREFIX + 'ref'),
-                parsed_args.arch)
+                parsed_args.arch, image.properties)
         return _shown(image, found)
 
 

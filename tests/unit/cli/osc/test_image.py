@@ -113,6 +113,8 @@ class CreateTestCase(fakes.TestCommand):
         (docker(), ['--property', 'containervm_usr=x'],
          'did you mean containervm_user'),
         (docker(), ['--ref', 'other'], 'other'),
+        (docker(User='web'), [], "no user 'web'"),
+        (docker(), ['-u', 'web'], "no user 'web'"),
         (docker(), ['--sysctl', 'kernel.core_pattern=|/x'],
          'is for privileged containers'),
     )
@@ -129,8 +131,11 @@ class CreateTestCase(fakes.TestCommand):
         self.assertEqual('sleep 1', self._settings()['containervm_command'])
 
     def test_user_by_name(self):
-        """Whether it exists is in a file of the image."""
-        self._create(docker(User='www-data'))
+        with_users = builders.Tar().dir('etc').file(
+            'etc/passwd', b'web:x:33:33::/:/bin/sh\n').end()
+        self._create(builders.docker(
+            [with_users], architecture='amd64',
+            config={'Cmd': ['/bin/sh'], 'User': 'web'}))
 
     def test_ref(self):
         self._create(docker(), '--ref', 'test:latest')
