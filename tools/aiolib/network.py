@@ -17,6 +17,7 @@ import os
 import pathlib
 import signal
 
+from aiolib import services
 from aiolib import ui
 
 HELPERS = ('dnsmasq', 'haproxy', 'radvd', 'keepalived')
@@ -67,6 +68,56 @@ def setup_bridge(cfg):
         more = ['nodad'] if ':' in address else []
         ui.run(['ip', 'address', 'replace', address, 'dev', 'br-ex', *more])
     ui.run(['ip', 'link', 'set', 'br-ex', 'up'])
+
+
+_PREFIXES = {'network:dhcp': 'tap', 'network:router_interface': 'qr-',
+             'network:router_gateway': 'qg-'}
+
+
+def missing_ports(rows, present):
+    """Return which ports of the DHCP and L3 agents are not there yet.
+
+    :param rows: "network owner port-id status" of each network with DHCP and
+        each of its ports of the agents; without a port "-" in place of these
+    :param present: the ports that Open vSwitch has
+    """
+    networks, served, missing = set(), set(), set()
+    for network, owner, port, status in map(str.split, rows):
+        networks.add(network)
+        if owner == 'network:dhcp':
+            served.add(network)
+        if owner in _PREFIXES:
+            name = _PREFIXES[owner] + port[:11]
+            if status != 'ACTIVE' or name not in present:
+                missing.add(name)
+    return missing | {f'DHCP of network {n}' for n in networks - served}
+
+
+def agents_done(cfg):
+    """Say whether the agents have set up what the networks need."""
+    rows = services.query(cfg, """
+        select distinct s.network_id, coalesce(p.device_owner, '-'),
+            coalesce(p.id, '-'), coalesce(p.status, '-')
+        from neutron.subnets s left join neutron.ports p
+            on p.network_id = s.network_id
+            and p.device_owner like 'network:%'
+        where s.enable_dhcp""").splitlines()
+    present = ui.run(['ovs-vsctl', '--timeout=10', 'list-ports', 'br-int'],
+                     check=False).split()
+    return rows != ['0'] and not missing_ports(rows, present)
+
+
+def wait_agents(cfg):
+    """Wait for the ports of the DHCP and L3 agents.
+
+    :raises ui.Failure: they do not come
+    """
+    if not ui.wait_until(lambda: agents_done(cfg), 120, 0.5):
+        raise ui.Failure(
+            'the Neutron agents do not set up the networks',
+            'Look for what they say: tools/aio logs neutron-dhcp-agent, '
+            'neutron-l3-agent, neutron-ovs-agent; then run tools/aio restart '
+            'neutron-dhcp-agent and tools/aio up again.')
 
 
 def check_ranges(cfg):

@@ -175,6 +175,8 @@ def start(cfg, sup, record):
         sup.start_stage('compute')
         sup.wait_healthy(late)
         database.discover_hosts(cfg)
+    with ui.step('DHCP and routers'):
+        network.wait_agents(cfg)
 
 
 def stop(cfg, sup, undefine=False):

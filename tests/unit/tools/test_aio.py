@@ -188,6 +188,26 @@ class ServicesTest(WithDirectory):
                                                       ))
 
 
+class AgentsTest(base.BaseTestCase):
+
+    def test_missing_ports(self):
+        port = '0123456789abcdef'
+        dhcp = f'n1 network:dhcp {port} '
+        for rows, present, missing in (
+                ([dhcp + 'ACTIVE'], ['tap0123456789a'], set()),
+                ([dhcp + 'ACTIVE'], [], {'tap0123456789a'}),
+                ([dhcp + 'DOWN'], ['tap0123456789a'], {'tap0123456789a'}),
+                (['n1 - - -'], [], {'DHCP of network n1'}),
+                ([dhcp + 'ACTIVE', f'n1 network:router_interface {port} DOWN'],
+                 ['tap0123456789a', 'qr-0123456789a'], {'qr-0123456789a'}),
+                ([dhcp + 'ACTIVE', f'n1 network:floatingip {port} N/A'],
+                 ['tap0123456789a'], set()),
+                (['n1 network:router_gateway %s ACTIVE' % port],
+                 ['qg-0123456789a'], {'DHCP of network n1'})):
+            self.assertEqual(missing, network.missing_ports(rows, present),
+                             rows)
+
+
 class ChangesTest(base.BaseTestCase):
 
     def affected(self, *changed):
