@@ -31,6 +31,7 @@ class Cloud:
     def __init__(self, connection):
         self.sdk = connection
         self.compute = connection.compute
+        self.volumes = connection.block_storage
 
     def upload(self, name, path, container_format='docker',
                disk_format='raw', **properties):
@@ -118,6 +119,20 @@ class Cloud:
         self.compute.delete_server(server.id, ignore_missing=True)
         self.compute.wait_for_delete(server, interval=0.5, wait=timeout)
 
+    def wait_volume(self, volume, status, timeout=60):
+        """Wait for a volume's status; return the volume."""
+        return self.until(lambda: self.volumes.get_volume(volume.id),
+                          lambda now: now.status == status, timeout,
+                          'volume that is ' + status)
+
+    def delete_volume(self, volume, timeout=60):
+        """Delete a volume, once it is detached, and wait until it is gone."""
+        self.until(lambda: self.volumes.find_volume(volume.id),
+                   lambda now: now is None or now.status in (
+                       'available', 'error'), timeout, 'detached volume')
+        self.volumes.delete_volume(volume.id)
+        self.until(lambda: self.volumes.find_volume(volume.id),
+                   lambda now: now is None, timeout, 'end of the volume')
 
     def ends_by_itself(self, server, timeout=180):
         """Wait for SHUTOFF; return the server."""

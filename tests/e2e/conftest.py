@@ -25,6 +25,7 @@ from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import containers
 from tests.e2e import host as host_lib
+from tests.e2e import plain
 from tests.e2e import profiles
 
 
@@ -138,6 +139,35 @@ def image(cloud):
         cloud.sdk.image.delete_image(made.id)
 
 
+@pytest.fixture(scope='module')
+def plain_image(cloud):
+    """A function: the Glance image of one kind of plain guest."""
+    files = plain.build(aio.directory() / 'images' / 'e2e-plain')
+    made = {}
+    with contextlib.ExitStack() as stack:
+        def upload(name, path, *formats, **properties):
+            image = cloud.upload('e2e-plain-' + name, path, *formats,
+                                 **properties)
+            stack.callback(cloud.sdk.image.delete_image, image.id)
+            return image
+
+        def get(kind):
+            if kind in made:
+                return made[kind]
+            if kind == 'kernel':
+                kernel = upload('aki', files / 'vmlinuz', 'aki', 'aki')
+                ramdisk = upload('ari', files / 'initrd', 'ari', 'ari')
+                made[kind] = upload(
+                    kind, files / 'plain.raw', 'ami', 'ami',
+                    kernel_id=kernel.id, ramdisk_id=ramdisk.id,
+                    os_command_line=plain.CMDLINE)
+            else:
+                made[kind] = upload(kind, files / ('plain.' + kind), 'bare',
+                                    kind)
+            return made[kind]
+        yield get
+
+
 @pytest.fixture(scope='session')
 def builder(tmp_path_factory):
     """Builds images that one test or a few need."""
@@ -214,6 +244,21 @@ def shared_server(cloud, host, settings):
     with _servers(cloud) as create:
         yield create
     host.assert_as_before(before)
+
+
+@pytest.fixture
+def volume(cloud, clean_host):
+    """A function that creates a volume of 1 GiB, deleted after the test.
+
+    Name it before ``server``, that the servers go first.
+    """
+    with contextlib.ExitStack() as stack:
+        def create(**kwargs):
+            made = cloud.volumes.create_volume(
+                name='e2e-%s' % uuid.uuid4().hex[:8], size=1, **kwargs)
+            stack.callback(cloud.delete_volume, made)
+            return cloud.wait_volume(made, 'available')
+        yield create
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ class Host:
             'taps': self.taps(),
             'ports': self.switch_ports(),
             'staging': self.staging(),
+            'volumes': self.volumes(),
         }
 
     @staticmethod
@@ -141,6 +142,19 @@ class Host:
                 found.add(str(path.relative_to(self.store)))
             for path in self.store.rglob('*.part'):
                 found.add(str(path.relative_to(self.store)))
+        return found
+
+    def volumes(self):
+        """Files, links and loop devices of volumes."""
+        directory = self.instances.parents[1] / 'cinder' / 'volumes'
+        found = {p.name for p in directory.glob('*')}
+        for path in pathlib.Path('/sys/block').glob('loop*/loop/backing_file'):
+            try:
+                backing = path.read_text().strip()
+            except OSError:
+                continue
+            if backing.startswith('%s/' % directory.resolve()):
+                found.add('%s of %s' % (path.parts[3], backing))
         return found
 
     def assert_as_before(self, before, timeout=30):

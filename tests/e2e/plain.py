@@ -14,9 +14,11 @@
 """Images of an ordinary guest: Debian's kernel and busybox, no container.
 
 The same guest as kernel and ramdisk, as a raw disk and as qcow2. It prints
-what it finds, gets an address by DHCP, and powers off when told to by ACPI.
+what it finds, gets an address by DHCP, says over HTTP what disks it has, and
+powers off when told to by ACPI.
 """
 
+import hashlib
 import os
 import pathlib
 import re
@@ -50,6 +52,14 @@ for input in /sys/class/input/event*; do
      echo "plain: power button"; poweroff -f) &
 done
 httpd -f -p 80 -h /www
+'''
+
+DISKS = '''\
+#!/bin/sh
+printf 'Content-Type: text/plain\\r\\n\\r\\n'
+for disk in /sys/block/vd?; do
+    echo "${disk##*/} $(cat $disk/serial)"
+done
 '''
 
 LEASE = '''\
@@ -86,14 +96,15 @@ def build(directory):
     """
     directory = pathlib.Path(directory)
     done = directory / 'done'
-    if done.exists():
+    key = hashlib.sha256(pathlib.Path(__file__).read_bytes()).hexdigest()
+    if done.exists() and done.read_text() == key:
         return directory
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     version = _kernel(directory)
     _initrd(directory, version)
     _disks(directory)
-    done.touch()
+    done.write_text(key)
     return directory
 
 
@@ -117,7 +128,7 @@ def _kernel(directory):
 
 def _initrd(directory, version):
     kernel, tree = directory / 'kernel', directory / 'tree'
-    for name in ('bin', 'proc', 'sys', 'dev', 'www', 'modules'):
+    for name in ('bin', 'proc', 'sys', 'dev', 'www/cgi-bin', 'modules'):
         (tree / name).mkdir(parents=True)
     _run('depmod', '--basedir', kernel, version)
     wanted = []
@@ -133,7 +144,8 @@ def _initrd(directory, version):
     (tree / 'init').write_text(INIT % ' '.join(wanted))
     (tree / 'bin/lease').write_text(LEASE)
     (tree / 'www/index.html').write_text('plain\n')
-    for name in ('init', 'bin/lease'):
+    (tree / 'www/cgi-bin/disks').write_text(DISKS)
+    for name in ('init', 'bin/lease', 'www/cgi-bin/disks'):
         (tree / name).chmod(0o755)
     with open(directory / 'initrd', 'wb') as f:
         names = ''.join('%s\n' % path.relative_to(tree)

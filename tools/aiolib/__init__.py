@@ -22,6 +22,7 @@ pyenv       the virtual environment
 services    what runs: programs, their order and health checks
 render      their configuration files
 supervisor  starting and stopping them
+volumes     Cinder's configuration and its loop devices
 database    schemas and first contents (users, networks: scripts/)
 nodeconfig  nova-compute's settings that `reconfigure` changes
 baseimage   the base VM image

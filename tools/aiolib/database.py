@@ -72,19 +72,19 @@ def sync(cfg):
     :returns: whether anything was to be done
     """
     done = cfg.state / 'schemas.done'
-    if done.exists():
+    key = ' '.join(render.DATABASES)
+    if done.exists() and done.read_text() == key:
         return False
     ui.run(['mariadb', '--no-defaults', '--user=root', '--socket',
             f'{cfg.run}/mariadb/socket', '--execute',
             ''.join(f'create database if not exists {d};'
                     for d in render.DATABASES)])
-    jobs = {'neutron': _neutron, 'nova': _nova, 'keystone': _keystone,
-            'glance': _glance, 'placement': _placement}
+    jobs = (_neutron, _nova, _cinder, _keystone, _glance, _placement)
     with concurrent.futures.ThreadPoolExecutor(len(jobs)) as pool:
-        results = [pool.submit(job, cfg) for job in jobs.values()]
+        results = [pool.submit(job, cfg) for job in jobs]
         for result in results:
             result.result()
-    done.touch()
+    host.write(done, key)
     return True
 
 
@@ -120,6 +120,11 @@ def _glance(cfg):
 def _placement(cfg):
     _manage(cfg, 'placement', 'placement-manage', '--config-file',
             f'{cfg.etc}/placement/placement.conf', 'db', 'sync')
+
+
+def _cinder(cfg):
+    _manage(cfg, 'cinder', 'cinder-manage', '--config-file',
+            f'{cfg.etc}/cinder/cinder.conf', 'db', 'sync')
 
 
 def _nova(cfg):
@@ -174,10 +179,13 @@ def save_seed(cfg, supervisor):
     return True
 
 
+def _script_path(name):
+    return pyenv.CONSTRAINTS.parent / 'scripts' / f'{name}.py'
+
+
 def script(cfg, name, *args):
     """Run a script of scripts/ with the venv's Python and the admin login."""
-    path = pyenv.CONSTRAINTS.parent / 'scripts' / f'{name}.py'
-    ui.run([cfg.venv_bin('python'), '-B', path, *args],
+    ui.run([cfg.venv_bin('python'), '-B', _script_path(name), *args],
            log=cfg.log / f'{name}.log', env=cloud_env(cfg),
            what=f'setting up: {name}')
 
@@ -188,12 +196,13 @@ def cloud_env(cfg):
 
 
 def identities(cfg):
-    """Make users, projects and the catalogue, once."""
+    """Make users, projects and the catalogue, once for this checkout."""
     done = cfg.state / 'identity.done'
-    if done.exists():
+    key = hashlib.sha256(_script_path('identity').read_bytes()).hexdigest()
+    if done.exists() and done.read_text() == key:
         return False
     script(cfg, 'identity', settings_mod.PASSWORD, settings_mod.REGION)
-    done.touch()
+    host.write(done, key)
     return True
 
 

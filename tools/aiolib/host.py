@@ -35,8 +35,8 @@ RUNNING = pathlib.Path('/run/containervm-aio.json')
 # TCP ports on 127.0.0.1; neutron and nova default to these numbers.
 PORTS = {
     4379: 'epmd', 5000: 'keystone', 5672: 'rabbitmq', 6640: 'ovsdb',
-    8774: 'nova-api', 8775: 'nova-metadata', 8778: 'placement',
-    9292: 'glance', 9696: 'neutron-api', 25672: 'rabbitmq',
+    8774: 'nova-api', 8775: 'nova-metadata', 8776: 'cinder',
+    8778: 'placement', 9292: 'glance', 9696: 'neutron-api', 25672: 'rabbitmq',
 }
 
 
@@ -264,6 +264,8 @@ def ensure_dirs(cfg):
                  'control'):
         make_dir(cfg.state / path, 0o750, control)
     make_dir(cfg.log / 'rabbitmq', 0o755, control)
+    # QEMU finds the volumes there.
+    make_dir(cfg.state / 'cinder', 0o755, control)
     make_dir(cfg.state / 'nova', 0o755, nova)
     make_dir(cfg.instances, 0o755, nova)
 

@@ -21,7 +21,8 @@ from aiolib import ui
 
 CONSTRAINTS = pathlib.Path(__file__).with_name('constraints.txt')
 COMMANDS = ('openstack', 'nova-manage', 'nova-status', 'neutron-db-manage',
-            'placement-manage', 'keystone-manage', 'glance-manage')
+            'placement-manage', 'keystone-manage', 'glance-manage',
+            'cinder-manage')
 
 
 def libvirt_version():

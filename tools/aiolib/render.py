@@ -16,7 +16,7 @@ from aiolib import settings as settings_mod
 
 AUTH_URL = 'http://127.0.0.1:5000/v3'
 DATABASES = ('keystone', 'glance', 'placement', 'nova_api', 'nova_cell0',
-             'nova_cell1', 'neutron')
+             'nova_cell1', 'neutron', 'cinder')
 UWSGI = {  # name: (port, module)
     'keystone': (5000, 'keystone.wsgi.api'),
     'glance': (9292, 'glance.wsgi.api'),
@@ -24,6 +24,7 @@ UWSGI = {  # name: (port, module)
     'neutron-api': (9696, 'neutron.wsgi.api'),
     'nova-api': (8774, 'nova.wsgi.osapi_compute'),
     'nova-metadata': (8775, 'nova.wsgi.metadata'),
+    'cinder-api': (8776, 'cinder.wsgi.api'),
 }
 
 
@@ -130,6 +131,7 @@ def nova(cfg):
         'keystone_authtoken': keystone_authtoken(),
         'placement': service_login(),
         'glance': service_login(),
+        'cinder': service_login(),
         'service_user': {**service_login(), 'send_service_user_token': True},
         'neutron': {**service_login(), 'service_metadata_proxy': True,
                     'metadata_proxy_shared_secret': settings_mod.PASSWORD},
@@ -250,9 +252,14 @@ def neutron_agent(cfg, name):
 
 def uwsgi(cfg, name):
     port, module = UWSGI[name]
+    more = {}
+    if name == 'cinder-api':
+        # It looks for its configuration nowhere else.
+        more = {'pyargv': f'--config-file {cfg.etc}/cinder/cinder.conf'}
     return ini({'uwsgi': {
         'http-socket': f'127.0.0.1:{port}',
         'module': f'{module}:application',
+        **more,
         'virtualenv': cfg.venv,
         'master': True,
         'processes': 1,
@@ -320,13 +327,21 @@ def qemu_conf(user):
 
 
 def sudoers(cfg):
-    """Let nova start the venv's privsep daemon, and nothing else."""
-    user = settings_mod.NOVA_USER
-    return (f'# Written by tools/aio; removed by tools/aio down --wipe.\n'
-            f'Defaults:{user} secure_path="{cfg.venv}/bin:/usr/local/sbin:'
-            '/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", !requiretty\n'
-            f'{user} ALL=(root) NOPASSWD: '
-            f'{cfg.venv}/bin/privsep-helper *\n')
+    """Let the services start what does privileged work for them.
+
+    For nova that is the venv's privsep daemon, for cinder-volume its rootwrap,
+    and nothing else.
+    """
+    text = '# Written by tools/aio; removed by tools/aio down --wipe.\n'
+    for user, command in (
+            (settings_mod.NOVA_USER, 'privsep-helper *'),
+            (settings_mod.CONTROL_USER,
+             f'cinder-rootwrap {cfg.etc}/cinder/rootwrap.conf *')):
+        text += (f'Defaults:{user} secure_path="{cfg.venv}/bin:'
+                 '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:'
+                 '/bin", !requiretty\n'
+                 f'{user} ALL=(root) NOPASSWD: {cfg.venv}/bin/{command}\n')
+    return text
 
 
 def clouds_yaml(cfg):

@@ -135,6 +135,15 @@ def nova_seen(cfg, binary):
                  'last_seen_up > now() - interval 40 second') != '0'
 
 
+def cinder_report(binary):
+    """Make a check that a Cinder service has reported since it started."""
+    def check(cfg, started):
+        return query(cfg, 'select count(*) from cinder.services where '
+                     f"`binary`='{binary}' and deleted=0 and "
+                     f'updated_at >= from_unixtime({int(started)})') != '0'
+    return check
+
+
 def agent_report(binary):
     """Make a check that a Neutron agent has reported since it started.
 
@@ -171,6 +180,7 @@ def programs(cfg):
     control = settings_mod.CONTROL_USER
     nova_conf = ('--config-file', f'{etc}/nova/nova.conf')
     neutron_conf = ('--config-file', f'{etc}/neutron/neutron.conf')
+    cinder_conf = ('--config-file', f'{etc}/cinder/cinder.conf')
     ml2 = (*neutron_conf, '--config-file', f'{etc}/neutron/ml2_conf.ini')
     rabbit_env = {
         'HOME': f'{state}/rabbitmq',
@@ -272,6 +282,16 @@ def programs(cfg):
                 # Its failures are to be seen, not repeated.
                 restart=False, stop_seconds=30,
                 idle_mark='thread pool MainProcess.default is shutting down'),
+        uwsgi(cfg, 'cinder-api', 8776, {}, stage='nova'),
+        Program('cinder-scheduler', (cfg.venv_bin('cinder-scheduler'),
+                                     *cinder_conf),
+                'nova', cinder_report('cinder-scheduler'), user=control,
+                gate=False),
+        Program('cinder-volume', (cfg.venv_bin('cinder-volume'),
+                                  *cinder_conf),
+                'nova', cinder_report('cinder-volume'), user=control,
+                gate=False, env={'PYTHONPATH': f'{etc}/cinder/python',
+                                 'PATH': path}),
         # For [serial_console] enabled, which `reconfigure` can set.
         Program('nova-serialproxy', (cfg.venv_bin('nova-serialproxy'),
                                      *nova_conf),

@@ -28,6 +28,7 @@ PYTHON_PACKAGES = (
     'openstack-placement==16.0.0',
     'neutron==29.0.0',
     'nova==34.0.0',
+    'cinder==29.0.0',
     'python-openstackclient',
     'PyMySQL',
     'uwsgi',

@@ -27,6 +27,7 @@ from aiolib import services
 from aiolib import supervisor as supervisor_mod
 from aiolib import ui
 from aiolib import virt
+from aiolib import volumes
 
 OURS = 'containervm.ContainerVMDriver'
 PLAIN = 'libvirt.LibvirtDriver'
@@ -128,6 +129,7 @@ def configure(cfg, record, driver_name, virt_type):
     """Write every file; return the names of those that changed."""
     before = _snapshot(cfg)
     render.write_all(cfg, driver_name, virt_type)
+    volumes.write_all(cfg)
     node = nodeconfig.NodeConfig(cfg)
     node.write()
     host.write(cfg.etc / 'supervisord.conf', supervisor_mod.render(cfg))
@@ -165,7 +167,7 @@ def start(cfg, sup, record):
     if not database.seed_path(cfg).exists():
         with ui.step('a copy of the databases, for the next first start'):
             database.save_seed(cfg, sup)
-    with ui.step('Nova'):
+    with ui.step('Nova, Cinder'):
         late = sup.start_stage('nova')
     # Before the agents: they take whole networks better than one subnet
     # after the other. The DHCP agent at times serves none of the two then.
@@ -199,6 +201,7 @@ def stop(cfg, sup, undefine=False):
     if 'vswitchd' in running:
         network.remove_datapath()
     sup.stop_all()
+    volumes.detach(cfg)
     network.clean(cfg)
     sup.shutdown()
 
@@ -290,6 +293,9 @@ def clean_leftovers(cfg):
     network.kill(pids)
     if pids:
         found.append(f'{len(pids)} processes')
+    devices = volumes.detach(cfg)
+    if devices:
+        found.append(f'{devices} loop devices')
     mounts = [line.split()[4].encode().decode('unicode_escape')
               for line in pathlib.Path('/proc/self/mountinfo').read_text()
               .splitlines()]

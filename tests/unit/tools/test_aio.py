@@ -131,7 +131,7 @@ class RenderTest(WithDirectory):
     def test_every_service_has_its_login(self):
         conf = parse(render.nova(self.cfg))
         for group in ('keystone_authtoken', 'placement', 'glance', 'neutron',
-                      'service_user'):
+                      'cinder', 'service_user'):
             self.assertEqual('service', conf[group]['username'])
 
     def test_qemu_user(self):
@@ -139,12 +139,15 @@ class RenderTest(WithDirectory):
                       render.qemu_conf('libvirt-qemu'))
         self.assertIn('user = "root"', render.qemu_conf('root'))
 
-    def test_sudo_allows_one_program(self):
+    def test_sudo_allows_one_program_each(self):
         rules = [line for line in render.sudoers(self.cfg).splitlines()
                  if 'NOPASSWD' in line]
         self.assertEqual(
             [f'nova ALL=(root) NOPASSWD: {self.dir}/aio/venv/bin/'
-             'privsep-helper *'], rules)
+             'privsep-helper *',
+             f'openstack-aio ALL=(root) NOPASSWD: {self.dir}/aio/venv/bin/'
+             f'cinder-rootwrap {self.dir}/aio/etc/cinder/rootwrap.conf *'],
+            rules)
 
 
 class ServicesTest(WithDirectory):

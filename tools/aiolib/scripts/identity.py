@@ -24,6 +24,7 @@ SERVICES = (
     ('glance', 'image', 'http://127.0.0.1:9292'),
     ('placement', 'placement', 'http://127.0.0.1:8778'),
     ('neutron', 'network', 'http://127.0.0.1:9696'),
+    ('cinder', 'volumev3', 'http://127.0.0.1:8776/v3'),
 )
 
 
