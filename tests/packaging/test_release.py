@@ -12,7 +12,6 @@
 """A release: what "python -m build" makes of a tag, and where it installs."""
 
 import email.parser
-import os
 import pathlib
 import shutil
 import subprocess
@@ -122,6 +121,8 @@ class ReleaseTest(unittest.TestCase):
                 self.assertIn(name, names)
 
 
+PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
+
 # Run in the fresh machine: Nova finds the driver, tools answer, data is there
 CHECK = '''
 set -e
@@ -166,9 +167,9 @@ class BareDebianTest(unittest.TestCase):
 
     def _run(self, script):
         done = subprocess.run(
-            ['chroot', self.root, 'sh', '-c', script], text=True,
+            ['/usr/sbin/chroot', self.root, 'sh', '-c', script], text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
-            env={'PATH': os.defpath, 'LC_ALL': 'C.UTF-8'})
+            env={'PATH': PATH, 'LC_ALL': 'C.UTF-8'})
         self.assertEqual(0, done.returncode, done.stdout)
         return done.stdout
 
