@@ -21,9 +21,11 @@ import nova.conf
 
 CONF = nova.conf.CONF
 
-TRANSPORTS = ('9p',)
+TRANSPORTS = ('9p', 'virtiofs', 'block')
 WRITABLE_LAYERS = ('disk', 'share')
 ACCESS_MODES = ('mapped', 'passthrough')
+# In which form the image store has an image; there is a store for each.
+IMAGE_FORMS = (*ACCESS_MODES, 'block')
 BOOT_METHODS = ('kernel', 'disk')
 GUEST_RUNTIMES = ('crun', 'chroot')
 
@@ -72,9 +74,74 @@ containervm_opts = [
     cfg.StrOpt(
         'rootfs_transport',
         default='9p',
-        choices=[('9p', 'A 9p share of a host directory.')],
+        choices=[
+            ('9p', 'A 9p share of a host directory.'),
+            ('virtiofs', 'A virtiofs share of a host directory. Faster than '
+                         '9p, and right where a container must write to a '
+                         'share.'),
+            ('block', 'A read-only disk, the same for all servers of an '
+                      'image. Fastest, and the only one with which a server '
+                      'can be suspended and live-migrated.')],
         help="""
 How the root filesystem of a container reaches its virtual machine.
+
+Servers keep the transport that they were created with.
+
+Possible values:
+
+* ``9p``: needs nothing but QEMU.
+* ``virtiofs``: needs virtiofsd, which libvirt starts as root for each server,
+  and shared memory for the servers. Files are kept on this host as they are,
+  as with ``share_access_mode = passthrough``; QEMU needs no root.
+* ``block``: the image becomes an EROFS filesystem, made once for each host.
+  Needs ``mkfs.erofs``.
+
+Related options:
+
+* ``[containervm] allowed_transports``
+* ``[containervm] mkfs_erofs_cmd`` and ``disk_compression``, for ``block``
+* ``[libvirt] base_vm_image`` needs a manifest that offers the transport.
+"""),
+    cfg.ListOpt(
+        'allowed_transports',
+        default=[],
+        item_type=types.String(choices=TRANSPORTS),
+        help="""
+Transports that an image may choose, with its property
+``containervm_rootfs_transport``, beside ``rootfs_transport``.
+
+The host must have what each of them needs. It gets a trait for each, such as
+``CUSTOM_CONTAINERVM_BLOCK``, which an image can require.
+
+Possible values:
+
+* a list of values of ``[containervm] rootfs_transport``
+"""),
+    cfg.StrOpt(
+        'mkfs_erofs_cmd',
+        default='mkfs.erofs',
+        help="""
+The program that makes EROFS filesystems, as a name or an absolute path. The
+user of QEMU must be able to run it.
+
+Version 1.8.1 or later reads images as they are downloaded, without privilege.
+With an older one each image is first unpacked on this host, with the owners,
+device nodes and setuid files that it has, in a directory that only root can
+enter.
+
+Related options:
+
+* Used for the transport ``block``.
+"""),
+    cfg.StrOpt(
+        'disk_compression',
+        default='none',
+        choices=[('none', 'Fastest for servers.'),
+                 ('lz4', 'Takes less room on this host.')],
+        help="""
+How the disks of the transport ``block`` are compressed.
+
+Images keep the compression that they were prepared with.
 """),
     cfg.StrOpt(
         'writable_layer',
@@ -83,7 +150,7 @@ How the root filesystem of a container reaches its virtual machine.
             ('disk', "The server's own disk, above the read-only image. "
                      "The flavor's root size limits it."),
             ('share', 'A directory of this host that the server writes to '
-                      'through the share. Nothing limits its size.')],
+                      'through the share, limited as share_limit says.')],
         help="""
 Where the files go that a container writes.
 
@@ -108,6 +175,30 @@ Related options:
 * Used when ``[containervm] writable_layer = share``.
 """),
     cfg.StrOpt(
+        'share_limit',
+        default='auto',
+        choices=[
+            ('auto', '``project`` on XFS that is mounted with project quotas, '
+                     'else ``file``.'),
+            ('project', "A project quota of this host's filesystem, ext4 or "
+                        'XFS.'),
+            ('file', 'The writable directory is a filesystem of its own, in '
+                     'a sparse file.'),
+            ('none', "Nothing: a server can fill this host's filesystem.")],
+        help="""
+What holds a server to the root size of its flavor that writes to a share.
+
+A full project is ``EDQUOT`` to a container on ext4, and ``ENOSPC`` on XFS and
+with a file. A file keeps ``share_provisioning = reflink`` from sharing extents
+with the image.
+
+Servers keep the kind of limit that they were created with.
+
+Related options:
+
+* Used when ``[containervm] writable_layer = share``.
+"""),
+    cfg.StrOpt(
         'share_access_mode',
         default='mapped',
         choices=[
@@ -116,7 +207,7 @@ Related options:
             ('passthrough', 'They are kept in the files themselves. Only for '
                             'hosts whose QEMU runs as root.')],
         help="""
-How the files of a container are represented on this host.
+How the files of a container are represented on this host, for ``9p``.
 
 Images are unpacked once for each mode in use.
 """),
@@ -161,7 +252,7 @@ The largest docker image archive that is downloaded, in MiB.
         min=1,
         help="""
 The most that all layers of one docker image may unpack to, in MiB. Holes of
-sparse files do not count.
+sparse files do not count, but for the transport ``block``.
 """),
     cfg.IntOpt(
         'max_entries',

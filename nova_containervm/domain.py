@@ -89,13 +89,13 @@ class LibvirtConfigGuestStatusChannel(vconfig.LibvirtConfigGuestChannel):
         self.target_name = CHANNEL
 
 
-def configure(guest, base, record, devices, status_path):
+def configure(guest, base, record, rootfs, status_path):
     """Turn the domain of an ordinary server into a container server's.
 
     :param guest: a LibvirtConfigGuest, changed in place
     :param base: the base VM image that the server boots
     :param record: how the server was made
-    :param devices: what the transport needs
+    :param rootfs: its root filesystem
     :param status_path: file for the guest's reports
     """
     guest.devices = [d for d in guest.devices
@@ -110,8 +110,7 @@ def configure(guest, base, record, devices, status_path):
                 disk.source_path and
                 os.path.basename(disk.source_path) == configdrive.NAME):
             _as_virtio(disk)
-    for device in devices:
-        guest.add_device(device)
+    rootfs.configure(guest)
     guest.add_device(LibvirtConfigGuestStatusChannel(status_path))
     if record.choices.boot_method == 'kernel':
         guest.os_kernel = base.kernel

@@ -23,7 +23,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova_containervm import conf
 from nova_containervm import domain
 from nova_containervm import ops
-from nova_containervm.rootfs import ninep
+from nova_containervm import transports
 
 CONF = conf.CONF
 
@@ -131,10 +131,24 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         return guest
 
     def _build_share_metadata(self, dev, shares):
-        if self._containers.enabled and ninep.is_rootfs(dev):
+        if self._containers.enabled and transports.is_rootfs(dev):
             # No share of Manila's. LibvirtDriver would warn of it.
             return None
         return super()._build_share_metadata(dev, shares)
+
+    def _get_instance_disk_info_from_config(self, guest_config,
+                                            block_device_info):
+        if self._containers.enabled:
+            # The disk that all servers of an image share is no server's own.
+            guest_config = transports.without_rootfs(guest_config)
+        return super()._get_instance_disk_info_from_config(
+            guest_config, block_device_info)
+
+    def _get_disk_over_committed_size_total(self):
+        total = super()._get_disk_over_committed_size_total()
+        if self._containers.enabled:
+            total += self._containers.room_of_shares()
+        return total
 
     def _hard_reboot(self, context, instance, *args, **kwargs):
         if not self._containers.owns(instance):

@@ -32,6 +32,7 @@ from oslo_utils import fileutils
 from nova_containervm import basevm
 from nova_containervm import conf
 from nova_containervm.privsep import mounts
+from nova_containervm import transports
 
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
@@ -97,11 +98,13 @@ def check_settings() -> basevm.BaseVM:
 
 
 def _check_base(base):
-    for option, offered in (
-            ('boot_method', base.boot_methods),
-            ('guest_runtime', base.runtimes),
-            ('rootfs_transport', base.transports)):
-        value = CONF.containervm[option]
+    group = CONF.containervm
+    for option, value, offered in (
+            ('boot_method', group.boot_method, base.boot_methods),
+            ('guest_runtime', group.guest_runtime, base.runtimes),
+            ('rootfs_transport', group.rootfs_transport, base.transports),
+            *(('allowed_transports', name, base.transports)
+              for name in group.allowed_transports)):
         if value not in offered:
             _fail('[containervm] %s = %s, but the base VM image %s (%s) '
                   'offers only: %s. Change the option or build another image '
@@ -150,7 +153,8 @@ def check_host(host) -> tuple[int, int]:
     :raises exception.InvalidConfiguration: with the remedy
     """
     owner = qemu_owner(host)
-    if CONF.containervm.share_access_mode == 'passthrough' and owner[0] != 0:
+    if ('9p' in transports.offered() and owner[0] != 0 and
+            CONF.containervm.share_access_mode == 'passthrough'):
         _fail('[containervm] share_access_mode = passthrough needs a QEMU '
               'that runs as root, for it reads and changes files of every '
               'owner. libvirt runs it with uid %d. Set share_access_mode = '
@@ -158,6 +162,7 @@ def check_host(host) -> tuple[int, int]:
               '/etc/libvirt/qemu.conf and restart libvirtd.', owner[0])
     fileutils.ensure_tree(CONF.instances_path)
     _check_reachable(CONF.instances_path, owner)
+    transports.check()
     _check_privileged()
     return owner
 

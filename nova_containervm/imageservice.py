@@ -24,9 +24,11 @@ from oslo_log import log as logging
 
 from nova_containervm import conf
 from nova_containervm.images import errors as image_errors
+from nova_containervm.images import diskstore
 from nova_containervm.images import limits as image_limits
 from nova_containervm.images import store as image_store
 from nova_containervm.privsep import unpack
+from nova_containervm import transports
 
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
@@ -108,7 +110,7 @@ def download(api, context, image_id, trusted_certs):
 
 
 class ImageService:
-    """The image stores of this host, one for each access mode.
+    """The image stores of this host, one for each form of images.
 
     :param image_api: Nova's image API
     """
@@ -128,26 +130,30 @@ class ImageService:
 
     def _stores(self):
         """The stores that exist."""
-        stores = [self._store(mode) for mode in conf.ACCESS_MODES]
+        stores = [self._store(form) for form in conf.IMAGE_FORMS]
         return [store for store in stores if os.path.isdir(store.root)]
 
-    def _store(self, access_mode):
+    def _store(self, form):
         limits = image_limits.Limits(**{
             f.name: CONF.containervm[f.name]
             for f in dataclasses.fields(image_limits.Limits)})
         root = os.path.join(CONF.instances_path,
                             CONF.image_cache.subdirectory_name,
-                            'containervm', access_mode)
+                            'containervm', form)
         # Files of mode passthrough have the owners that the image gives them.
-        owner = self._owner if access_mode == 'mapped' else (0, 0)
+        owner = (0, 0) if form == 'passthrough' else self._owner
+        if form == 'block':
+            return diskstore.DiskStore(
+                root, compression=CONF.containervm.disk_compression,
+                owner=owner, limits=limits, launch=unpack.launch)
         return image_store.ImageStore(
-            root, access_mode=access_mode, owner=owner, limits=limits,
+            root, access_mode=form, owner=owner, limits=limits,
             launch=unpack.launch)
 
-    def get(self, context, image_id, access_mode, ref=None,
-            trusted_certs=None):
+    def get(self, context, image_id, form, ref=None, trusted_certs=None):
         """Return an image, downloaded and unpacked at most once.
 
+        :param form: of conf.IMAGE_FORMS
         :param ref: which image of several in one archive
         :returns: a :class:`image_store.StoredImage`
         :raises exception.ImageUnacceptable: it cannot be run
@@ -155,22 +161,21 @@ class ImageService:
         fetch = functools.partial(download, self._api, context, image_id,
                                   trusted_certs)
         try:
-            return self._store(access_mode).ensure(image_id, fetch,
-                                                   ref=ref)
+            return self._store(form).ensure(image_id, fetch, ref=ref)
         except image_errors.ImageError as e:
             raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
 
-    def known(self, image_id, access_mode):
+    def known(self, image_id, form):
         """Whether anything of an image is on this host."""
-        return self._store(access_mode).has(image_id)
+        return self._store(form).has(image_id)
 
-    def forget(self, image_id, access_mode):
+    def forget(self, image_id, form):
         """Remove an image that turned out to be unusable.
 
         Only what nothing else needs: a server that is being made of the same
         image, with a command of its own, fetches it again.
         """
-        store = self._store(access_mode)
+        store = self._store(form)
         try:
             store.prune({record['image_id']
                          for _path, record in store.records()
@@ -180,17 +185,22 @@ class ImageService:
             LOG.warning('Docker image %(image)s cannot be removed: %(error)s',
                         {'image': image_id, 'error': e})
 
-    def is_docker(self, context, image_id):
-        """Whether Glance has the image as container_format ``docker``."""
-        return self._api.get(context, image_id).get(
-            'container_format') == 'docker'
+    def docker_properties(self, context, image_id):
+        """Properties of an image if its container_format is ``docker``.
 
-    def cache(self, context, image_id):
+        :returns: a dict, or None for any other image
+        """
+        image = self._api.get(context, image_id)
+        if image.get('container_format') != 'docker':
+            return None
+        return image.get('properties') or {}
+
+    def cache(self, context, image_id, properties):
         """Have an image ready. Returns whether it had to be fetched."""
-        mode = CONF.containervm.share_access_mode
-        if self._store(mode).lookup(image_id) is not None:
+        form = transports.choices(properties, image_id).image_form
+        if self._store(form).lookup(image_id) is not None:
             return False
-        self.get(context, image_id, mode)
+        self.get(context, image_id, form)
         return True
 
     def age(self, in_use, max_age):

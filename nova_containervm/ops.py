@@ -14,6 +14,7 @@
 
 import contextlib
 import functools
+import glob
 import os
 import sys
 import time
@@ -37,17 +38,14 @@ from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
 from nova_containervm import record
-from nova_containervm.rootfs import base as rootfs_base
-from nova_containervm.rootfs import ninep
 from nova_containervm import serverspec
+from nova_containervm import transports
 from nova_containervm import watcher
 
 CONF = conf.CONF
 LOG = logging.getLogger(__name__)
 
 TRAIT = 'CUSTOM_CONTAINERVM'
-
-ROOTFS = {'9p': ninep.NinePRootfs}
 
 
 class ContainerOps:
@@ -129,10 +127,13 @@ class ContainerOps:
 
     def update_traits(self, provider_tree, nodename):
         """Let the scheduler know whether this host takes docker images."""
+        offered = set()
         if self.enabled:
-            provider_tree.add_traits(nodename, TRAIT)
-        else:
-            provider_tree.remove_traits(nodename, TRAIT)
+            offered = {TRAIT} | {transports.TRAITS[name]
+                                 for name in transports.offered()}
+        provider_tree.remove_traits(
+            nodename, *({TRAIT} | set(transports.TRAITS.values())) - offered)
+        provider_tree.add_traits(nodename, *offered)
 
     def cache_image(self, context, image_id) -> bool | None:
         """Download and unpack an image ahead of its first server.
@@ -143,12 +144,13 @@ class ContainerOps:
         if not self.enabled:
             return None
         try:
-            if not self._images.is_docker(context, image_id):
-                return None
+            properties = self._images.docker_properties(context, image_id)
         except (exception.NovaException, ksa_exceptions.ClientException):
             # LibvirtDriver meets the same Glance, and says what is wrong.
             return None
-        return self._images.cache(context, image_id)
+        if properties is None:
+            return None
+        return self._images.cache(context, image_id, properties)
 
     def manage_image_cache(self, all_instances):
         """Remove images and base VM images that no server needs."""
@@ -176,10 +178,11 @@ class ContainerOps:
         """
         begin = time.monotonic()
         self._check_creatable(instance, block_device_info)
-        choices = rootfs_base.Choices.from_conf(CONF.containervm)
-        access_mode = choices.share_access_mode
-        known = self._images.known(instance.image_ref, access_mode)
-        image = self._images.get(context, instance.image_ref, access_mode,
+        choices = transports.choices(serverspec.image_properties(instance),
+                                     instance.image_ref)
+        form = choices.image_form
+        known = self._images.known(instance.image_ref, form)
+        image = self._images.get(context, instance.image_ref, form,
                                  serverspec.image_ref(instance),
                                  instance.trusted_certs)
         have_image = time.monotonic()
@@ -199,7 +202,7 @@ class ContainerOps:
         except exception.ImageUnacceptable:
             with excutils.save_and_reraise_exception():
                 if not known:
-                    self._images.forget(instance.image_ref, access_mode)
+                    self._images.forget(instance.image_ref, form)
         rec = serverspec.with_contract(rec, contract)
         fileutils.ensure_tree(instance_dir)
         rec.save(instance_dir)
@@ -242,7 +245,7 @@ class ContainerOps:
     # Start
 
     def _rootfs(self, instance_dir, rec):
-        return ROOTFS[rec.choices.rootfs_transport](instance_dir, rec.choices)
+        return transports.rootfs(instance_dir, rec.choices)
 
     def create_root_disk(self, disk, instance, size):
         """Make a server's disk from the base VM image it was made from.
@@ -250,7 +253,11 @@ class ContainerOps:
         :param disk: an image backend's Image
         :param size: bytes, the flavor's root size
         """
-        base = self._bases.get(record.of(instance).base_digest)
+        rec = record.of(instance)
+        base = self._bases.get(rec.base_digest)
+        if rec.choices.share_limit != 'none':
+            # What the container writes does not go there.
+            size = base.virtual_size
 
         def missing(target, **kwargs):
             raise exception.InvalidDiskInfo(
@@ -258,12 +265,32 @@ class ContainerOps:
 
         disk.cache(fetch_func=missing, filename=base.cache_name, size=size)
 
+    def _room(self, instance, rec):
+        """Bytes that a server may write to a share.
+
+        With the layer ``disk`` the base VM image takes its part of the
+        flavor's root size as well.
+        """
+        return ((instance.flavor.root_gb << 30) -
+                self._bases.get(rec.base_digest).virtual_size)
+
+    def room_of_shares(self):
+        """Bytes that what servers write to shares may still grow by."""
+        room = 0
+        for path in glob.glob(os.path.join(CONF.instances_path, '*',
+                                           record.FILE)):
+            directory = path.removesuffix(record.FILE)
+            with contextlib.suppress(FileNotFoundError):
+                room += self._rootfs(directory,
+                                     record.Record.load(directory)).room()
+        return room
+
     def configure_guest(self, guest, instance):
         """Make the domain of an ordinary server a container server's."""
         instance_dir = libvirt_utils.get_instance_path(instance)
         rec = record.of(instance)
         domain.configure(guest, self._bases.get(rec.base_digest), rec,
-                         self._rootfs(instance_dir, rec).devices(),
+                         self._rootfs(instance_dir, rec),
                          watcher.status_path(instance_dir))
 
     def before_start(self, context, instance, network_info):
@@ -275,11 +302,11 @@ class ContainerOps:
         instance_dir = libvirt_utils.get_instance_path(instance)
         rec = record.of(instance)
         image = self._images.get(context, rec.image_id,
-                                 rec.choices.share_access_mode,
+                                 rec.choices.image_form,
                                  serverspec.image_ref(instance),
                                  instance.trusted_certs)
         rootfs = self._rootfs(instance_dir, rec)
-        rootfs.prepare(image)
+        rootfs.prepare(image, self._room(instance, rec))
         contract = serverspec.contract(instance, network_info, image, rec,
                                        rootfs)
         serverspec.with_contract(rec, contract).save(instance_dir)

@@ -21,6 +21,7 @@ from nova.virt.libvirt import utils as libvirt_utils
 from nova_containervm.rootfs import base as rootfs_base
 
 DIRECTORY = 'containervm'
+FILE = os.path.join(DIRECTORY, 'server.json')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Record:
         """Write the record, whole or not at all."""
         directory = os.path.join(instance_dir, DIRECTORY)
         os.makedirs(directory, exist_ok=True)
-        path = os.path.join(directory, 'server.json')
+        path = os.path.join(instance_dir, FILE)
         # 0600, for a user's files may hold secrets
         with open(os.open(path + '.new', os.O_WRONLY | os.O_CREAT |
                           os.O_TRUNC, 0o600), 'w') as f:
@@ -61,7 +62,7 @@ class Record:
 
         :raises FileNotFoundError: there is none
         """
-        with open(os.path.join(instance_dir, DIRECTORY, 'server.json')) as f:
+        with open(os.path.join(instance_dir, FILE)) as f:
             data = json.load(f)
         data['choices'] = rootfs_base.Choices(**data['choices'])
         data['injected_files'] = tuple(

@@ -53,6 +53,13 @@ def contract(instance, network_info, image, rec, rootfs):
                                           reason=str(e))
 
 
+def image_properties(instance):
+    """The properties of a server's image, as Nova keeps them."""
+    return {key.removeprefix('image_'): value
+            for key, value in instance.system_metadata.items()
+            if key.startswith('image_')}
+
+
 def image_ref(instance):
     """Which image of several in one archive the server is to run, or None."""
     return instance.system_metadata.get('image_containervm_ref')

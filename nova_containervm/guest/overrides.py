@@ -47,10 +47,11 @@ _USER_DATA_BYTES = 64 * 1024
 _YAML_DEPTH = 8
 _YAML_NODES = 5000
 
-# Keys that are no overrides: those that the driver writes itself, and the one
-# that picks an image out of an archive with several.
+# Keys that are no overrides: those that the driver writes itself, the one that
+# picks an image out of an archive with several, and what the host decides by.
 IGNORED = frozenset((
-    'state', 'exit_code', 'error', 'restarts', 'started_at', 'health', 'ref'))
+    'state', 'exit_code', 'error', 'restarts', 'started_at', 'health', 'ref',
+    'rootfs_transport'))
 
 _ENV_SINGLE = 'env_'
 

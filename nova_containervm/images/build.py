@@ -69,10 +69,12 @@ class Sink:
     :param helper: session.Session
     :param path: the session's directory, absolute
     :param limits: limits.Limits for the whole image
+    :param request: the operation of server.Server that takes a layer
     """
 
-    def __init__(self, helper, path, limits):
+    def __init__(self, helper, path, limits, request='extract'):
         self._session = helper
+        self._request = request
         self._path = path
         self._name = 'tmp/' + os.path.basename(path)
         self._limits = limits
@@ -95,7 +97,7 @@ class Sink:
             self._reap()
         directory = self.new_directory()
         task = self._session.request(
-            'extract', dir=directory, limits=self._limits.to_dict(),
+            self._request, dir=directory, limits=self._limits.to_dict(),
             number=self._layers)
         self._layers += 1
         staged = Staged(label, directory, task)

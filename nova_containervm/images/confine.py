@@ -21,13 +21,18 @@ import os
 import resource
 
 PR_SET_DUMPABLE = 4
+PR_SET_KEEPCAPS = 8
 PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
+PR_CAP_AMBIENT = 47
+_AMBIENT_RAISE = 2
 _CAP_VERSION_3 = 0x20080522
 
 #: What it takes to restore owners, modes, device nodes and capabilities of
 #: files: CHOWN, DAC_OVERRIDE, FOWNER, FSETID, MKNOD, SETFCAP.
 FILE_CAPABILITIES = (0, 1, 3, 4, 27, 31)
+#: What it takes to read all of that: DAC_READ_SEARCH.
+READ_CAPABILITIES = (2,)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,12 +59,14 @@ def prctl(option, value):
            'prctl(%d)' % option)
 
 
-def set_capabilities(wanted):
+def set_capabilities(wanted, inheritable=False):
     """Make *wanted* (numbers) the permitted and effective capabilities."""
     data = (_Data * 2)()
     for cap in wanted:
-        data[cap // 32].permitted |= 1 << cap % 32
-        data[cap // 32].effective |= 1 << cap % 32
+        bit = 1 << cap % 32
+        data[cap // 32].permitted |= bit
+        data[cap // 32].effective |= bit
+        data[cap // 32].inheritable |= bit if inheritable else 0
     header = _Header(_CAP_VERSION_3, 0)
     _check(_libc.capset(ctypes.byref(header), data), 'capset')
 
@@ -76,17 +83,41 @@ def enter(root_fd, uid, gid, keep=()):
     :param keep: capabilities to keep; only with uid 0
     :raises OSError: one of the steps failed; the caller must then exit
     """
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.fchdir(root_fd)
     os.chroot('.')
     os.chdir('/')
+    _become(uid, gid, keep)
+    set_capabilities(keep if uid == 0 else ())
+    _seal(uid)
+
+
+def become(uid, gid, keep=()):
+    """Be *uid* for good, with what is executed next.
+
+    :param keep: capabilities that a program keeps that is executed now
+    :raises OSError: one of the steps failed; the caller must then exit
+    """
+    if keep:
+        prctl(PR_SET_KEEPCAPS, 1)
+    _become(uid, gid, keep)
+    set_capabilities(keep, inheritable=True)
+    for cap in keep:
+        _check(_libc.prctl(PR_CAP_AMBIENT, _AMBIENT_RAISE,
+                           ctypes.c_ulong(cap), 0, 0), 'prctl(ambient)')
+    _seal(uid)
+
+
+def _become(uid, gid, keep):
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.setgroups([])
     os.setresgid(gid, gid, gid)
     for cap in range(64):
         if cap not in keep and _libc.prctl(PR_CAPBSET_DROP, cap, 0, 0, 0):
             break  # past the kernel's last one, or no CAP_SETPCAP
     os.setresuid(uid, uid, uid)
-    set_capabilities(keep if uid == 0 else ())
+
+
+def _seal(uid):
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     prctl(PR_SET_DUMPABLE, 0)
     if uid:

@@ -34,21 +34,25 @@ class Contents:
     :param account: limits.Account of the layer; None: it is all there is
     :param compressed: function: bytes of the layer read so far, before
         decompression, for the ratio; None: it is not compressed
+    :param summed: checksums are wanted
     """
 
-    def __init__(self, facts, limits, account=None, compressed=None):
+    def __init__(self, facts, limits, account=None, compressed=None,
+                 summed=True):
         self._facts = facts
+        self._summed = summed
         self._limits = limits
         self._compressed = compressed
         self._account = account or limits_mod.Ledger(1).account(0, limits)
         self._next = _CHECK  # bytes at which to look next
 
-    def copy(self, out, m, members):
+    def copy(self, out, m, members, start=0):
         """Write a file's data, leaving holes for zeros.
 
         :param out: descriptor of the file, or None to count only
         :param m: the member that *members* is at
-        :returns: checksum, as verify.compare() makes it
+        :param start: where in *out* the file begins, which is its end
+        :returns: checksum, as verify.compare() makes it, if it is wanted
         :raises LimitExceeded, Truncated:
         """
         crc = 0
@@ -57,16 +61,19 @@ class Contents:
                 return 0
             crc, hole = self._pieces(out, members.data())
             if hole and out is not None:
-                os.ftruncate(out, m.size)
+                os.ftruncate(out, start + m.size)
+                os.lseek(out, start + m.size, os.SEEK_SET)
         else:
             data = stream.Reader(members.data())
             for offset, length in m.sparse:
                 if out is not None:
-                    os.lseek(out, offset, os.SEEK_SET)
+                    os.lseek(out, start + offset, os.SEEK_SET)
                 self._pieces(out, data.pieces(length))
             if out is not None:
-                os.ftruncate(out, m.size)
-                crc = fsutil.sparse_crc(out, m.size)
+                os.ftruncate(out, start + m.size)
+                os.lseek(out, start + m.size, os.SEEK_SET)
+                if self._summed:
+                    crc = fsutil.sparse_crc(out, m.size)
         return crc
 
     def _pieces(self, out, pieces):
@@ -75,7 +82,8 @@ class Contents:
         crc = 0
         hole = False
         for piece in pieces:
-            crc = zlib.crc32(piece, crc)
+            if self._summed:
+                crc = zlib.crc32(piece, crc)
             size = len(piece)
             hole = (size >= _HOLE and not piece[0] and not piece[-1]
                     and piece.tobytes() == _ZEROS[:size])

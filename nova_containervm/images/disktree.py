@@ -44,6 +44,9 @@ class DiskTree:
     :param limits: limits.Limits
     """
 
+    #: Where the contents of each file begin in what make_file() returns.
+    start = 0
+
     def __init__(self, root_fd, form, limits):
         self.root = root_fd
         self.form = form

@@ -35,7 +35,8 @@ _RECORDS = {tarread.SYMLINK: b'l', tarread.CHR: b'c', tarread.BLK: b'b',
 class Extractor:
     """Unpacks the members of one layer.
 
-    :param tree: where to: a disktree.DiskTree, or memtree.MemoryTree
+    :param tree: where to: a disktree.DiskTree, memtree.MemoryTree, or
+        spool.SpoolTree
     :param limits: limits.Limits
     :param record: manifest.Writer or None
     :param account: see contents.Contents
@@ -51,7 +52,8 @@ class Extractor:
         self._placeholders = []  # targets of hard links in lower layers
         self.facts = facts.Facts()
         self._contents = contents.Contents(self.facts, limits, account,
-                                           compressed)
+                                           compressed,
+                                           summed=record is not None)
         tree.on_imply = self._implied
 
     def run(self, members):
@@ -143,7 +145,7 @@ class Extractor:
         tree = self._tree
         out = self._make(place, base, where, m, tree.make_file)
         try:
-            crc = self._contents.copy(out, m, members)
+            crc = self._contents.copy(out, m, members, tree.start)
             tree.finish_file(out, m)
         except errors.Truncated:
             raise errors.Truncated('the layer ends inside the file %s'

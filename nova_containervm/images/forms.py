@@ -286,4 +286,10 @@ def device(member):
     return os.makedev(member.major, member.minor)
 
 
-FORMS = {'mapped': Mapped, 'passthrough': Passthrough}
+class Block:
+    """Files in a disk image; see diskserver.py."""
+
+    name = 'block'
+
+
+FORMS = {'mapped': Mapped, 'passthrough': Passthrough, 'block': Block}

@@ -36,6 +36,9 @@ INDEX_DEPTH = 4
 #: Unpacked bytes below which the ratio is not looked at: small files of
 #: zeros compress a thousandfold and hurt nobody.
 RATIO_FLOOR = 16 * MIB
+#: Holes of sparse files in one layer, in bytes, where a disk is made of it:
+#: mkfs.erofs writes them out.
+HOLES = 4 * 1024 * MIB
 #: Files with capabilities in one image.
 FILE_CAPS = 1024
 #: Directories opened on the way to the members of one layer, and to what its

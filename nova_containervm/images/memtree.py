@@ -42,6 +42,8 @@ class MemoryTree:
     :param limits: limits.Limits
     """
 
+    start = 0
+
     def __init__(self, limits):
         self.form = forms.Mapped()
         self.root = {}

@@ -35,10 +35,12 @@ import sys
 import traceback
 
 from nova_containervm.images import confine
+from nova_containervm.images import diskserver
 from nova_containervm.images import errors
 from nova_containervm.images import forms
 from nova_containervm.images import fsutil
 from nova_containervm.images import limits as limits_mod
+from nova_containervm.images import mkerofs
 from nova_containervm.images import overlay
 from nova_containervm.images import stream
 from nova_containervm.images import unpack
@@ -85,20 +87,22 @@ def open_own(name, flags, dir_fd):
     return fd
 
 
-class Server:
+class Server(diskserver.DiskRequests):
     """Serves requests until the other end goes away.
 
     :param root: absolute path of the store
     :param form: name of the access mode
     :param owner: (uid, gid) that files of images belong to
     :param confined: drop privileges and chroot; False when there are none
+    :param mkfs: name or path of mkfs.erofs
     """
 
-    def __init__(self, root, form, owner, confined):
+    def __init__(self, root, form, owner, confined, mkfs=mkerofs.COMMAND):
         self._root = fsutil.open_dir(root)
         self._form = forms.FORMS[form]()
         self._owner = owner
         self._confined = confined
+        self._mkfs = mkfs
         self._ledger = limits_mod.Ledger()
 
     def serve(self, control):
@@ -144,16 +148,22 @@ class Server:
         finally:
             os._exit(status)
 
-    def _enter(self, fd, keep=None, memory=None):
+    def _open(self, path):
+        return open_below(self._root, path)
+
+    _open_own = staticmethod(open_own)
+
+    def _enter(self, fd, keep=None, memory=None, whole=False):
         """Make the open directory our world, and that of its files.
 
         :param keep: capabilities; None: what the files need
+        :param whole: files of all kinds are made or removed here
         :param memory: most that we may have, in bytes
         """
         memory = memory or limits_mod.MEMORY
         if self._confined:
             uid, gid = self._owner
-            if self._form.name == 'passthrough':
+            if whole or self._form.name == 'passthrough':
                 uid = gid = 0
                 if keep is None:
                     keep = confine.FILE_CAPABILITIES
@@ -226,7 +236,7 @@ class Server:
             tree = fsutil.open_dir(name, dir_fd=base)
         except FileNotFoundError:
             return {}
-        self._enter(tree)
+        self._enter(tree, whole=self._form.name == 'block')
         for _attempt in range(50):
             try:
                 fsutil.empty_dir(tree)
@@ -284,6 +294,7 @@ def main(argv=None):
     parser.add_argument('--form', required=True, choices=sorted(forms.FORMS))
     parser.add_argument('--uid', type=int, required=True)
     parser.add_argument('--gid', type=int, required=True)
+    parser.add_argument('--mkfs', default=mkerofs.COMMAND)
     parser.add_argument('--session')
     parser.add_argument('--fd', type=int)
     args = parser.parse_args(argv)
@@ -293,7 +304,8 @@ def main(argv=None):
         hard = _OPEN_FILES
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), max(
         soft, hard)))
-    server = Server(args.root, args.form, (args.uid, args.gid), confined)
+    server = Server(args.root, args.form, (args.uid, args.gid), confined,
+                    args.mkfs)
     if args.fd is not None:
         control = socket.socket(fileno=args.fd)
     else:

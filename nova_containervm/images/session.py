@@ -110,20 +110,22 @@ class Session:
         launch(root, name, form, uid, gid) that starts it with privilege and
         has it connect to ``tmp/<name>/s``; see privsep/unpack.py
     :param name: directory in tmp/ of this session
+    :param options: more arguments for a helper that runs as ourselves
     """
 
-    def __init__(self, root, form, owner, launch, name):
+    def __init__(self, root, form, owner, launch, name, options=()):
         self._control = None
         if launch is None:
-            self._start_plain(root, form, owner)
+            self._start_plain(root, form, owner, options)
         else:
             self._start_privileged(root, form, owner, launch, name)
 
-    def _start_plain(self, root, form, owner):
+    def _start_plain(self, root, form, owner, options):
         ours, theirs = socket.socketpair(socket.AF_UNIX,
                                          socket.SOCK_SEQPACKET)
         with theirs:
-            args = command(root, form, owner, '--fd', str(theirs.fileno()))
+            args = command(root, form, owner, '--fd', str(theirs.fileno()),
+                           *options)
             self._process = subprocess.Popen(
                 args, stdin=subprocess.DEVNULL, cwd='/',
                 pass_fds=[theirs.fileno()])

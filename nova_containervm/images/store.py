@@ -55,7 +55,8 @@ class StoredImage:
     """An image that is ready to be mounted.
 
     ``layer_dirs`` are absolute paths of the layers' trees, bottom first,
-    without those that hold nothing; ``config`` is the whole image config;
+    without those that hold nothing; ``disk`` that of the one disk which has
+    them all, in a store of disks; ``config`` is the whole image config;
     ``passwd`` and ``group`` are the files of the merged view, or b'';
     ``file_caps`` a list of (path, security.capability in hex); ``size`` and
     ``entries`` what the layers unpack to.
@@ -72,10 +73,11 @@ class StoredImage:
     size: int
     entries: int
     format: str = 'docker'
+    disk: str | None = None
 
 
 class ImageStore(upkeep.Upkeep):
-    """All docker images of a host, unpacked.
+    """All docker images of a host, unpacked; see diskstore.py for disks.
 
     :param root: absolute path; made if its parent exists
     :param access_mode: 'mapped' or 'passthrough'
@@ -85,6 +87,9 @@ class ImageStore(upkeep.Upkeep):
         nova_containervm.privsep.unpack.launch does; None: without
     :param architecture: of this host, as image configs call it
     """
+
+    #: More arguments of a helper that runs without privilege.
+    _options: tuple[str, ...] = ()
 
     def __init__(self, root, *, access_mode='mapped', owner=None,
                  limits=None, launch=None, architecture=None):
@@ -97,6 +102,15 @@ class ImageStore(upkeep.Upkeep):
 
     # -- places -----------------------------------------------------------
 
+    @property
+    def _inner_mode(self):
+        """Mode of directories that lead to what QEMU reads.
+
+        QEMU's user passes through; only its own files open to it. Under
+        passthrough there are real setuid files: nobody passes.
+        """
+        return 0o700 if self._mode == 'passthrough' else 0o711
+
     def path(self, *parts):
         """Absolute path of something in the store."""
         return os.path.join(self.root, *parts)
@@ -104,11 +118,8 @@ class ImageStore(upkeep.Upkeep):
     def prepare(self):
         """Make the store's directories; harmless when they exist."""
         os.makedirs(self.root, 0o755, exist_ok=True)
-        # QEMU's user passes through here; only its own trees open to it.
-        # Under passthrough there are real setuid files: nobody passes.
-        inner = 0o711 if self._mode == 'mapped' else 0o700
-        for name, mode in (('images', 0o700), ('layers', inner),
-                           ('tmp', inner), ('locks', 0o700)):
+        for name, mode in (('images', 0o700), ('layers', self._inner_mode),
+                           ('tmp', self._inner_mode), ('locks', 0o700)):
             with contextlib.suppress(FileExistsError):
                 os.mkdir(self.path(name), 0o700)
                 os.chmod(self.path(name), mode)
@@ -138,27 +149,36 @@ class ImageStore(upkeep.Upkeep):
                 or record.get('owner') != list(self._owner):
             return None
         try:
-            dirs = []
             for layer in record['layers']:
                 if not self._layer_ok(layer['dir'], layer['chain_id']):
                     LOG.warning('Layer %s of docker image %s is damaged or '
                                 'missing; the image will be fetched again',
                                 layer['dir'], image_id)
                     return None
-                if layer['root_opaque']:
-                    dirs.clear()
-                if layer['entries'] or layer['root_opaque'] or not dirs:
-                    dirs.append(self.path('layers', layer['dir'], 'tree'))
+            dirs, chain_ids, disk = self._contents(record)
             return StoredImage(
                 image_id, record['architecture'], tuple(dirs),
-                tuple(layer['chain_id'] for layer in record['layers']),
-                record['config'], base64.b64decode(record['passwd']),
+                tuple(chain_ids), record['config'],
+                base64.b64decode(record['passwd']),
                 base64.b64decode(record['group']),
                 tuple((p, c) for p, c in record['file_caps']),
-                record['size'], record['entries'], record['format'])
+                record['size'], record['entries'], record['format'], disk)
         except (KeyError, TypeError, ValueError):
             LOG.warning('The record of docker image %s is damaged', image_id)
             return None
+
+    def _contents(self, record):
+        """What a record's layers are for StoredImage.
+
+        :returns: layer_dirs, chain_ids, disk
+        """
+        dirs = []
+        for layer in record['layers']:
+            if layer['root_opaque']:
+                dirs.clear()
+            if layer['entries'] or layer['root_opaque'] or not dirs:
+                dirs.append(self.path('layers', layer['dir'], 'tree'))
+        return dirs, [layer['chain_id'] for layer in record['layers']], None
 
     def layer_info(self, name):
         """layer.json of a layer's directory, or None."""
@@ -241,9 +261,9 @@ class ImageStore(upkeep.Upkeep):
             durable.try_lock(lock)
         helper = None
         try:
-            os.chmod(path, 0o711 if self._mode == 'mapped' else 0o700)
+            os.chmod(path, self._inner_mode)
             helper = session.Session(self.root, self._mode, self._owner,
-                                     self._launch, name)
+                                     self._launch, name, self._options)
             helper.hold(lock)
             yield helper, path
         finally:
@@ -273,8 +293,8 @@ class ImageStore(upkeep.Upkeep):
                 self._publish(image_id, record, ref, plan, sink, helper)
 
     def _publish(self, image_id, record, ref, plan, sink, helper):
-        existing = {c: 'layers/' + _short(c) for c in plan.chain_ids
-                    if self._layer_ok(_short(c), c)}
+        existing = {c: 'layers/' + short(c) for c in plan.chain_ids
+                    if self._layer_ok(short(c), c)}
         items = build.arrange(plan, sink, self.root, existing)
         result = helper.request('finish', layers=items,
                                 read=build.WANTED).result()
@@ -286,7 +306,7 @@ class ImageStore(upkeep.Upkeep):
             if item['new']:
                 self._publish_layer(item['dir'], chain, diff_id, facts,
                                     helper)
-            layers.append({'dir': _short(chain), 'chain_id': chain,
+            layers.append({'dir': short(chain), 'chain_id': chain,
                            'entries': facts['entries'],
                            'root_opaque': facts['root_opaque']})
         durable.sync_dir(self.path('layers'))
@@ -312,8 +332,13 @@ class ImageStore(upkeep.Upkeep):
             'access_mode': self._mode, 'owner': list(self._owner),
             'size': facts['size'], 'entries': facts['entries'],
             'ignored_xattrs': facts['ignored'], 'root': _identity(st)})
-        os.chmod(place, 0o711 if self._mode == 'mapped' else 0o700)
-        goal = self.path('layers', _short(chain))
+        self._reveal(directory, chain)
+
+    def _reveal(self, directory, chain):
+        """Rename a finished directory of a session into layers/."""
+        place = self.path(directory)
+        os.chmod(place, self._inner_mode)
+        goal = self.path('layers', short(chain))
         if os.path.lexists(goal):
             # Damaged, or another chain of the same short name. Servers that
             # have it mounted keep what they have.
@@ -323,7 +348,7 @@ class ImageStore(upkeep.Upkeep):
         os.rename(place, goal)
 
 
-def _short(chain_id):
+def short(chain_id):
     """Directory name of a layer."""
     return chain_id.partition(':')[2][:16]
 

@@ -39,7 +39,7 @@ EMPTY = '../empty'
 SAFE_OPTIONS = 'nosuid,nodev,noexec'
 
 
-def _below_instances_path(path):
+def below_instances_path(path):
     """Return ``path`` made absolute, with every parent resolved.
 
     :raises ValueError: it is not below instances_path, or is a symlink
@@ -101,8 +101,8 @@ def mount_image(target, layers_dir, names):
     :raises ValueError: an argument is not allowed
     :raises processutils.ProcessExecutionError: mount failed
     """
-    target = _below_instances_path(target)
-    layers_dir = _below_instances_path(layers_dir)
+    target = below_instances_path(target)
+    layers_dir = below_instances_path(layers_dir)
     _mount_overlay(target, layers_dir, names, 'ro')
 
 
@@ -114,11 +114,11 @@ def mount_writable_image(target, layers_dir, names, private):
         missing, closed to everybody but root
     :raises: as :func:`mount_image`
     """
-    target = _below_instances_path(target)
-    layers_dir = _below_instances_path(layers_dir)
-    private = _below_instances_path(private)
+    target = below_instances_path(target)
+    layers_dir = below_instances_path(layers_dir)
+    private = below_instances_path(private)
     upper, work = (os.path.join(private, d) for d in ('upper', 'work'))
-    _make_private(private)
+    make_private(private)
     os.makedirs(work, mode=0o700, exist_ok=True)
     if not os.path.isdir(upper):
         # The root of the union takes owner, mode and attributes from the
@@ -143,11 +143,11 @@ def mount_copied_image(target, layers_dir, names, private, reflink):
     :param reflink: share extents with the layers where the filesystem can
     :raises: as :func:`mount_image`
     """
-    target = _below_instances_path(target)
-    layers_dir = _below_instances_path(layers_dir)
-    private = _below_instances_path(private)
+    target = below_instances_path(target)
+    layers_dir = below_instances_path(layers_dir)
+    private = below_instances_path(private)
     copy = os.path.join(private, 'tree')
-    _make_private(private)
+    make_private(private)
     if not os.path.isdir(copy):
         source, staging = (os.path.join(private, d)
                            for d in ('source', 'tree.new'))
@@ -171,7 +171,7 @@ def mount_copied_image(target, layers_dir, names, private, reflink):
                          target)
 
 
-def _make_private(path):
+def make_private(path):
     os.makedirs(path, mode=0o700, exist_ok=True)
     os.chown(path, 0, 0)
     os.chmod(path, 0o700)
@@ -192,7 +192,7 @@ def unmount(target):
 
     :raises processutils.ProcessExecutionError: it is in use
     """
-    target = _below_instances_path(target)
+    target = below_instances_path(target)
     while is_mounted(target):
         processutils.execute('umount', target, attempts=5,
                              delay_on_retry=True)
@@ -204,7 +204,7 @@ def remove_private(private):
 
     :raises ValueError: something is still mounted in it
     """
-    private = _below_instances_path(private)
+    private = below_instances_path(private)
     if not os.path.isdir(private):
         return
     source = os.path.join(private, 'source')
@@ -221,7 +221,7 @@ def probe_overlay(directory):
 
     :returns: None, or why it does not
     """
-    directory = _below_instances_path(directory)
+    directory = below_instances_path(directory)
     names = ('lower', 'upper', 'work', 'merged')
     lower, upper, work, merged = (os.path.join(directory, n) for n in names)
     try:

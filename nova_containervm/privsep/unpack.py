@@ -16,9 +16,12 @@ import os
 import re
 import subprocess
 
+from nova_containervm import conf
 from nova_containervm import privsep
 from nova_containervm.images import errors
 from nova_containervm.images import session
+
+CONF = conf.CONF
 
 _NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
 
@@ -29,20 +32,22 @@ def launch(root, name, form, uid, gid):
 
     It connects to the socket ``tmp/<name>/s`` of the store, works in the
     store's directories only, and looks at an image's data only in children
-    without privilege (images/server.py).
+    without privilege (images/server.py). The program that it makes disks with
+    is the one of its own configuration, not one that the caller names.
 
     :param root: absolute path of the store
     :param name: the session
-    :param form: access mode, 'mapped' or 'passthrough'
+    :param form: of the store: 'mapped', 'passthrough' or 'block'
     :param uid: owner of files under 'mapped'; likewise *gid*
     :raises StoreError: it did not start
     """
     uid, gid = int(uid), int(gid)
     if not os.path.isabs(root) or not _NAME.fullmatch(name) \
-            or form not in ('mapped', 'passthrough') or min(uid, gid) < 0:
+            or form not in conf.IMAGE_FORMS or min(uid, gid) < 0:
         raise errors.StoreError('bad arguments to launch()')
     done = subprocess.run(
-        session.command(root, form, (uid, gid), '--session', name),
+        session.command(root, form, (uid, gid), '--session', name,
+                        '--mkfs', CONF.containervm.mkfs_erofs_cmd),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, cwd='/', env={'PATH': os.defpath,
                                               'LC_ALL': 'C.UTF-8'},

@@ -30,7 +30,8 @@ DIRECTORY = 'rootfs'
 class Choices:
     """How one server was made. Later changes of nova.conf do not touch it.
 
-    The fields are the options of ``[containervm]`` with the same names.
+    The fields are the options of ``[containervm]`` with the same names, with
+    what ``auto`` has come to.
     """
 
     rootfs_transport: str
@@ -39,12 +40,29 @@ class Choices:
     share_access_mode: str
     boot_method: str
     guest_runtime: str
+    # What servers have that are older than the option
+    share_limit: str = 'none'
 
     @classmethod
-    def from_conf(cls, group) -> 'Choices':
-        """The choices that nova.conf makes for a new server."""
-        return cls(**{f.name: getattr(group, f.name)
-                      for f in dataclasses.fields(cls)})
+    def from_conf(cls, group, transport: str | None = None) -> 'Choices':
+        """The choices that nova.conf makes for a new server.
+
+        :param transport: the one that its image has chosen
+        """
+        values = {f.name: getattr(group, f.name)
+                  for f in dataclasses.fields(cls)}
+        values['rootfs_transport'] = transport or group.rootfs_transport
+        if values['rootfs_transport'] == 'block':
+            # Nobody can write to a disk that several servers have.
+            values['writable_layer'] = 'disk'
+        return cls(**values)
+
+    @property
+    def image_form(self) -> str:
+        """In which form the image store is to have the image."""
+        # virtiofsd runs as root and serves files as they are.
+        return {'block': 'block', 'virtiofs': 'passthrough'}.get(
+            self.rootfs_transport, self.share_access_mode)
 
 
 class Rootfs(abc.ABC):
@@ -61,8 +79,12 @@ class Rootfs(abc.ABC):
         self.private = os.path.join(instance_dir, 'rootfs.rw')
 
     @abc.abstractmethod
-    def prepare(self, image: 'store.StoredImage') -> None:
-        """Make the root filesystem available to QEMU. May be called again."""
+    def prepare(self, image: 'store.StoredImage', room: int) -> None:
+        """Make the root filesystem available to QEMU. May be called again.
+
+        :param room: bytes that the container may write, where that is not
+            limited by the size of the server's own disk
+        """
 
     @abc.abstractmethod
     def release(self) -> None:
@@ -72,9 +94,21 @@ class Rootfs(abc.ABC):
     def remove(self) -> None:
         """Remove everything, what the server wrote included."""
 
+    def room(self) -> int:
+        """Bytes that this server may still take on this host.
+
+        Without what its own disk may, which Nova knows of.
+        """
+        return 0
+
     @abc.abstractmethod
     def devices(self) -> list['vconfig.LibvirtConfigGuestDevice']:
         """What the domain needs to reach the root filesystem."""
+
+    def configure(self, guest: 'vconfig.LibvirtConfigGuest') -> None:
+        """Give a domain what it needs to reach the root filesystem."""
+        for device in self.devices():
+            guest.add_device(device)
 
     @abc.abstractmethod
     def contract(self) -> dict[str, ty.Any]:

@@ -12,16 +12,10 @@
 
 """Transport ``9p``: a host directory, shared by QEMU's 9p server."""
 
-import os
-
 from lxml import etree
 from nova.virt.libvirt import config as vconfig
-from oslo_utils import fileutils
 
-from nova_containervm.privsep import mounts
-from nova_containervm.rootfs import base
-
-TAG = 'rootfs'
+from nova_containervm.rootfs import share
 
 
 class LibvirtConfigGuest9p(vconfig.LibvirtConfigGuestFilesys):
@@ -46,58 +40,10 @@ class LibvirtConfigGuest9p(vconfig.LibvirtConfigGuestFilesys):
         return dev
 
 
-def is_rootfs(device):
-    """Whether a filesystem device of a domain is a container's root."""
-    return (device.target_dir == TAG and
-            os.path.basename(device.source_dir or '') == base.DIRECTORY)
-
-
-class NinePRootfs(base.Rootfs):
-    """A share of ``<instance_dir>/rootfs``.
-
-    Writable layer ``disk``: the layers of the image, read-only. Writable
-    layer ``share``: the same with a writable directory above them, or a copy.
-    """
-
-    def prepare(self, image):
-        if mounts.is_mounted(self.path):
-            return
-        fileutils.ensure_tree(self.path)
-        layers_dir, names = _layers(image)
-        if self.choices.writable_layer == 'disk':
-            mounts.mount_image(self.path, layers_dir, names)
-        elif self.choices.share_provisioning == 'overlay':
-            mounts.mount_writable_image(self.path, layers_dir, names,
-                                        self.private)
-        else:
-            mounts.mount_copied_image(
-                self.path, layers_dir, names, self.private,
-                self.choices.share_provisioning == 'reflink')
-
-    def release(self):
-        if os.path.isdir(self.path):
-            mounts.unmount(self.path)
-
-    def remove(self):
-        self.release()
-        if os.path.isdir(self.private):
-            mounts.remove_private(self.private)
+class NinePRootfs(share.ShareRootfs):
+    """A share that QEMU itself serves."""
 
     def devices(self):
         return [LibvirtConfigGuest9p(
-            self.path, TAG, self.choices.share_access_mode,
-            readonly=self.choices.writable_layer == 'disk')]
-
-    def contract(self):
-        return {'transport': '9p', 'rootfs_tag': TAG,
-                'writable': self.choices.writable_layer}
-
-
-def _layers(image):
-    """Split the layer directories of an image into their parent and names."""
-    parents = {os.path.dirname(os.path.dirname(d)) for d in image.layer_dirs}
-    if len(parents) != 1:
-        raise ValueError('layers of %s are not in one directory' %
-                         image.image_id)
-    return parents.pop(), [os.path.basename(os.path.dirname(d))
-                           for d in image.layer_dirs]
+            self.path, share.TAG, self.choices.share_access_mode,
+            readonly=self.readonly)]

@@ -90,7 +90,8 @@ class FakeImageStore:
             image_id=image_id, architecture='x86_64', layer_dirs=layers,
             chain_ids=['sha256:' + digit * 64 for digit in 'ab'],
             config=config, passwd=b'root:x:0:0:root:/root:/bin/sh\n',
-            group=b'root:x:0:\n', file_caps=[], size=1 << 20, entries=10)
+            group=b'root:x:0:\n', file_caps=[], size=1 << 20, entries=10,
+            disk=os.path.join(self.root, 'disk'))
 
     def records(self):
         for image_id in os.listdir(self.root):
@@ -113,7 +114,8 @@ class FakeMounts(fixtures.Fixture):
 
     def _setUp(self):
         self.mounted = {}
-        module = 'nova_containervm.privsep.mounts.'
+        self.limited = {}
+        module = 'nova_containervm.privsep.'
 
         def mount(kind):
             def call(target, layers_dir, names, *args):
@@ -121,13 +123,17 @@ class FakeMounts(fixtures.Fixture):
             return call
 
         for name, fake in (
-                ('probe_overlay', lambda scratch: None),
-                ('is_mounted', lambda path: path in self.mounted),
-                ('mount_image', mount('image')),
-                ('mount_writable_image', mount('writable')),
-                ('mount_copied_image', mount('copied')),
-                ('unmount', lambda path: self.mounted.pop(path, None)),
-                ('remove_private', lambda path: None)):
+                ('mounts.probe_overlay', lambda scratch: None),
+                ('mounts.is_mounted', lambda path: path in self.mounted),
+                ('mounts.mount_image', mount('image')),
+                ('mounts.mount_writable_image', mount('writable')),
+                ('mounts.mount_copied_image', mount('copied')),
+                ('mounts.unmount', lambda path: self.mounted.pop(path, None)),
+                ('mounts.remove_private', lambda path: None),
+                ('limits.probe_project_quota', lambda path: None),
+                ('limits.mount_file', lambda path, directory, size:
+                    self.limited.update({path: size})),
+                ('limits.remove_file', self.limited.pop)):
             self.useFixture(fixtures.MockPatch(module + name, fake))
 
 
@@ -190,6 +196,15 @@ class TestBase(base.ServersTestBase):
             'nova_containervm.imageservice.image_store.ImageStore',
             FakeImageStore))
         self.useFixture(fixtures.MockPatch(
+            'nova_containervm.imageservice.diskstore.DiskStore',
+            FakeImageStore))
+        self.useFixture(fixtures.MockPatch(
+            'nova_containervm.transports.mkerofs.find'))
+        self.useFixture(fixtures.MockPatch(
+            'nova_containervm.transports.mkerofs.probe'))
+        self.useFixture(fixtures.MockPatch(
+            'nova_containervm.transports.virtiofs.find_daemon'))
+        self.useFixture(fixtures.MockPatch(
             'nova_containervm.hostcheck.shutil.which',
             side_effect='/usr/bin/{}'.format))
         # Tests look at status files when it suits them.
@@ -217,7 +232,8 @@ class TestBase(base.ServersTestBase):
             'schema': 1, 'type': 'minimal', 'contract': [1],
             'architecture': os.uname().machine, 'cmdline': 'console=ttyS0',
             'boot_methods': ['kernel', 'disk'],
-            'runtimes': ['crun', 'chroot'], 'transports': ['9p']}
+            'runtimes': ['crun', 'chroot'],
+            'transports': ['9p', 'virtiofs', 'block']}
         for part, name in (('disk', 'base.qcow2'), ('kernel', 'vmlinux'),
                            ('initrd', 'initrd.img')):
             content = part.encode()

@@ -55,8 +55,14 @@ class ContainerServerTest(base.TestBase):
 
     def test_driver_and_trait(self):
         self.assertIs(driver.ContainerVMDriver, type(self.driver))
-        self.assertIn(TRAIT, self._get_provider_traits(
-            self.compute_rp_uuids['compute1']))
+        traits = self._get_provider_traits(self.compute_rp_uuids['compute1'])
+        self.assertIn(TRAIT, traits)
+        self.assertIn(TRAIT + '_9P', traits)
+        self.assertNotIn(TRAIT + '_BLOCK', traits)
+        self.flags(allowed_transports=['block'], group='containervm')
+        self._run_periodics()
+        traits = self._get_provider_traits(self.compute_rp_uuids['compute1'])
+        self.assertIn(TRAIT + '_BLOCK', traits)
 
     def test_create_and_delete(self):
         image_id = self.docker_image()
@@ -205,10 +211,69 @@ class ContainerServerTest(base.TestBase):
         self.assertIn(b"CVM_WRITABLE='share'",
                       self._drive(server)['containervm/guest.env'])
 
+        # The share takes what is left of the flavor's root size, and the disk
+        # is no larger than the base VM image.
+        base_size = 64 << 20
+        self.assertEqual([base_size], [size for _name, size in self.disks])
+        limit = (server['flavor']['disk'] << 30) - base_size
+        self.assertEqual({target + '.rw.img': limit}, self.mounts.limited)
+        with open(target + '.rw.img', 'wb') as stream:
+            stream.truncate(1 << 30)
+        self.assertEqual(1 << 30, self.driver._containers.room_of_shares())
+
         # It stays so, whatever the settings become.
         self.flags(writable_layer='disk', group='containervm')
         self._reboot_server(server, hard=True)
         self.assertEqual('writable', self.mounts.mounted[target][0])
+
+        self._delete_server(server)
+        self.assertEqual({}, self.mounts.limited)
+
+    def test_block(self):
+        self.flags(allowed_transports=['block'], group='containervm')
+        server = self.create(self.docker_image(
+            containervm_rootfs_transport='block'))
+        link = os.path.join(self.instance_dir(server), 'disk.rootfs')
+        self.assertTrue(os.readlink(link).endswith('/containervm/block/disk'))
+        domain = self._domain()
+        self.assertEqual([], domain.findall('devices/filesystem'))
+        shared, = (d for d in domain.findall('devices/disk')
+                   if d.find('shareable') is not None)
+        self.assertEqual(link, shared.find('source').get('file'))
+        environment = self._drive(server)['containervm/guest.env']
+        self.assertIn(b"CVM_TRANSPORT='block'", environment)
+        self.assertIn(b"CVM_ROOTFS_SERIAL='containervm-rootfs'", environment)
+        self.assertEqual({}, self.mounts.mounted)
+
+        # A disk that others have is not made for this server.
+        os.unlink(link)
+        self._reboot_server(server, hard=True)
+        self.assertTrue(os.path.islink(link))
+
+        self._delete_server(server)
+        self.assertFalse(os.path.exists(self.instance_dir(server)))
+
+    def test_virtiofs(self):
+        self.flags(rootfs_transport='virtiofs', group='containervm')
+        server = self.create(self.docker_image())
+        domain = self._domain()
+        share, = domain.findall('devices/filesystem')
+        self.assertEqual('virtiofs', share.find('driver').get('type'))
+        self.assertEqual('shared',
+                         domain.find('memoryBacking/access').get('mode'))
+        self.assertIn(b"CVM_TRANSPORT='virtiofs'",
+                      self._drive(server)['containervm/guest.env'])
+        self.assertEqual(['image'],
+                         [kind for kind, *_ in self.mounts.mounted.values()])
+
+    def test_transport_that_the_host_does_not_offer(self):
+        server = self.create(
+            self.docker_image(containervm_rootfs_transport='block'),
+            expected_state='ERROR')
+        fault = self.api.get_server(server['id'])['fault']['message']
+        self.assertIn('containervm_rootfs_transport', fault)
+        self.assertIn('CUSTOM_CONTAINERVM_BLOCK', fault)
+        self._nothing_is_left(server)
 
     def test_libvirt_fails_to_start_it(self):
         self.useFixture(fixtures.MockPatch(

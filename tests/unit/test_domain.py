@@ -18,7 +18,7 @@ from oslotest import base
 from nova_containervm import domain
 from nova_containervm import record
 from nova_containervm.rootfs import base as rootfs_base
-from nova_containervm.rootfs import ninep
+from nova_containervm import transports
 from tests.unit import test_hostcheck
 
 
@@ -61,7 +61,7 @@ class ConfigureTestCase(base.BaseTestCase):
         domain.configure(
             guest, test_hostcheck.base_vm(cmdline='console=ttyS0'),
             record.Record('image', 'a' * 64, 'minimal', made),
-            ninep.NinePRootfs('/i', made).devices(), '/i/status.log')
+            transports.rootfs('/i', made), '/i/status.log')
         return etree.fromstring(domain.finish_xml(guest.to_xml()))
 
     def test_kernel_boot(self):

@@ -99,10 +99,20 @@ class ImageServiceTestCase(base.BaseTestCase):
 
     def test_cache(self):
         self.store.lookup.return_value = None
-        self.assertTrue(self.service.cache(None, 'id'))
+        self.assertTrue(self.service.cache(None, 'id', {}))
         self.store.lookup.return_value = mock.sentinel.image
-        self.assertFalse(self.service.cache(None, 'id'))
+        self.assertFalse(self.service.cache(None, 'id', {}))
         self.store.ensure.assert_called_once()
+
+    def test_cache_of_an_image_that_chooses_its_transport(self):
+        imageservice.CONF.set_override('allowed_transports', ['block'],
+                                       'containervm')
+        self.addCleanup(imageservice.CONF.clear_override,
+                        'allowed_transports', 'containervm')
+        self.store.lookup.return_value = mock.sentinel.image
+        self.service.cache(None, 'id',
+                           {'containervm_rootfs_transport': 'block'})
+        self.service._store.assert_called_once_with('block')
 
     def test_forgets_only_the_one(self):
         self.store.records.return_value = [

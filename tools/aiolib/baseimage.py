@@ -44,6 +44,20 @@ def required_packages(cfg):
     return json.loads(out)
 
 
+def ensure_mkfs(cfg):
+    """Get a mkfs.erofs that reads tar archives: Debian 12 has an older one.
+
+    :returns: whether it was fetched
+    """
+    if cfg.mkfs_erofs.exists():
+        return False
+    ui.run([cfg.checkout / 'tools' / 'erofs-utils',
+            cfg.mkfs_erofs.parents[1]], log=cfg.log / 'erofs-utils.log',
+           env=ui.clean_env(PYTHONDONTWRITEBYTECODE=1),
+           what='fetching the erofs-utils of Debian 13')
+    return True
+
+
 def ensure(cfg, record, kind='minimal'):
     """Build a base VM image if its sources changed.
 

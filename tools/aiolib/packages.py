@@ -40,7 +40,7 @@ WANTED = (
     'iputils-arping', 'iproute2', 'iptables', 'kmod', 'procps',
     # compute
     'libvirt-daemon-system', 'libvirt-clients', 'qemu-system-x86',
-    'qemu-utils', 'genisoimage', 'sudo',
+    'qemu-utils', 'genisoimage', 'sudo', 'erofs-utils',
     # to build the virtual environment
     'python3-venv', 'python3-dev', 'gcc', 'libc6-dev', 'pkg-config',
     'libvirt-dev', 'git',

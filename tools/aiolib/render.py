@@ -168,6 +168,7 @@ def nova_compute(cfg, driver, virt_type, without=()):
         groups['libvirt'].update(
             sub_virt_type='container',
             base_vm_image=f'{cfg.base}/minimal/base.qcow2')
+        groups['containervm'] = {'mkfs_erofs_cmd': str(cfg.mkfs_erofs)}
     for group, option in without:
         groups.get(group, {}).pop(option, None)
     return ini(groups)

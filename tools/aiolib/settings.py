@@ -120,6 +120,11 @@ class Settings:
         return self.dir / 'base'
 
     @property
+    def mkfs_erofs(self):
+        """The program that makes disks of docker images."""
+        return self.cache / 'erofs-utils' / 'bin' / 'mkfs.erofs'
+
+    @property
     def images(self):
         """Docker archives built by tools/images and what they are made of."""
         return self.dir / 'images'

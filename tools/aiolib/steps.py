@@ -70,6 +70,8 @@ def up(cfg):
     if name == OURS:
         with ui.step('base VM image') as remark:
             remark('built' if baseimage.ensure(cfg, record) else 'up to date')
+        with ui.step('mkfs.erofs that reads archives') as remark:
+            remark('fetched' if baseimage.ensure_mkfs(cfg) else 'there')
     with ui.step('users, directories, configuration') as remark:
         host.ensure_users(cfg, record)
         host.ensure_dirs(cfg)

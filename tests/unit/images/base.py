@@ -12,6 +12,7 @@
 
 """What the tests of the image store have in common."""
 
+import atexit
 import contextlib
 import os
 import resource
@@ -21,6 +22,7 @@ import tempfile
 import unittest
 from unittest import mock
 
+from nova_containervm.images import diskstore
 from nova_containervm.images import limits
 from nova_containervm.images import server
 from nova_containervm.images import session
@@ -28,7 +30,7 @@ from nova_containervm.images import store
 from tests.unit.images import builders
 
 
-def fork_helper(self, root, form, owner):
+def fork_helper(self, root, form, owner, options=()):
     """session.Session._start_plain without a new interpreter: faster."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     self._process = mock.Mock()
@@ -37,7 +39,8 @@ def fork_helper(self, root, form, owner):
         status = 1
         try:
             ours.close()
-            server.Server(root, form, owner, os.geteuid() == 0).serve(theirs)
+            server.Server(root, form, owner, os.geteuid() == 0,
+                          *options[1:]).serve(theirs)
             status = 0
         finally:
             os._exit(status)
@@ -70,10 +73,15 @@ class StoreTestCase(unittest.TestCase):
         patch.start()
         self.addCleanup(patch.stop)
 
-    def store(self, mode='mapped', name='store', **more):
+    def store(self, mode='mapped', name='store', mkfs=None, **more):
         owner = None
-        if os.geteuid() == 0 and mode == 'mapped':
+        if os.geteuid() == 0 and mode != 'passthrough':
             owner = (64055, 64056)
+        if mode == 'block':
+            return diskstore.DiskStore(
+                os.path.join(self.dir, name), owner=owner,
+                mkfs=mkfs or MKFS[-1], limits=limits.Limits(**more),
+                architecture='amd64')
         return store.ImageStore(
             os.path.join(self.dir, name), access_mode=mode, owner=owner,
             limits=limits.Limits(**more), architecture='amd64')
@@ -90,3 +98,24 @@ class StoreTestCase(unittest.TestCase):
 
 #: Access modes that this user can test.
 MODES = ('mapped', 'passthrough') if os.geteuid() == 0 else ('mapped',)
+#: Forms of images that this user can make, and look into afterwards.
+FORMS = (*MODES, 'block') if os.geteuid() == 0 else MODES
+
+
+def _newer():
+    """What CONTAINERVM_MKFS_EROFS names, where all users get to it.
+
+    tools/test has tools/erofs-utils make it where the host's is old.
+    """
+    path = os.environ.get('CONTAINERVM_MKFS_EROFS')
+    if path is None or os.geteuid():
+        return path
+    copy = tempfile.mkdtemp(prefix='cvm-erofs')
+    atexit.register(shutil.rmtree, copy)
+    os.chmod(copy, 0o755)
+    shutil.copytree(os.path.dirname(os.path.dirname(path)), copy + '/made')
+    return os.path.join(copy, 'made/bin', os.path.basename(path))
+
+
+#: The host's mkfs.erofs, and one that reads tar archives.
+MKFS = tuple(dict.fromkeys(('mkfs.erofs', _newer() or 'mkfs.erofs')))

@@ -16,13 +16,21 @@ import hashlib
 import os
 import stat
 import struct
+import subprocess
+import tempfile
 
 from nova_containervm.images import forms
 from nova_containervm.images import fsutil
+from nova_containervm.images import tarread
+from nova_containervm.images import tarwrite
 from nova_containervm.images import view
 
 #: Attributes that are this host's business.
 HOST_XATTRS = ('user.virtfs.', 'user.overlay.', 'security.selinux')
+
+_TYPES = {tarread.REG: stat.S_IFREG, tarread.DIR: stat.S_IFDIR,
+          tarread.SYMLINK: stat.S_IFLNK, tarread.CHR: stat.S_IFCHR,
+          tarread.BLK: stat.S_IFBLK, tarread.FIFO: stat.S_IFIFO}
 
 
 def _entry(form, dir_fd, name, path, groups):
@@ -136,6 +144,50 @@ def stored(image, mode):
     caps = dict(image.file_caps)
     for path, value in caps.items():
         entries[path].setdefault('xattrs', {})['security.capability'] = value
+    return _finish(entries, groups)
+
+
+def disk(path):
+    """Manifest of a file system in a file, as the kernel shows it."""
+    place = tempfile.mkdtemp(prefix='disk')
+    try:
+        subprocess.run(['mount', '-o', 'ro,loop,nosuid,nodev', path, place],
+                       check=True)
+        try:
+            return native(place)
+        finally:
+            subprocess.run(['umount', place], check=True)
+    finally:
+        os.rmdir(place)
+
+
+def of(image, mode):
+    """Manifest of a StoredImage."""
+    return disk(image.disk) if mode == 'block' else stored(image, mode)
+
+
+def nodes(root, spools):
+    """Manifest of a merged tree of nodes."""
+    entries, groups = {}, {}
+    for path, node, _link in tarwrite.walk(root):
+        entry = {'type': _TYPES[node.kind], 'mode': oct(node.mode),
+                 'owner': '%d:%d' % (node.uid, node.gid),
+                 'mtime': node.mtime}
+        if node.kind == tarread.SYMLINK:
+            entry.update(target=os.fsdecode(node.target), mode=None)
+        elif node.kind == tarread.REG:
+            data = os.pread(spools[node.spool], node.size, node.start)
+            entry['data'] = '%d:%s' % (len(data), hashlib.sha256(
+                data).hexdigest()[:24])
+        elif node.kind in (tarread.CHR, tarread.BLK):
+            entry['rdev'] = os.makedev(node.major, node.minor)
+        if node.xattrs:
+            entry['xattrs'] = {os.fsdecode(k): v.hex()
+                               for k, v in node.xattrs.items()}
+        name = os.fsdecode(path) or '.'
+        if not node.is_dir:
+            groups.setdefault(id(node), []).append(name)
+        entries[name] = entry
     return _finish(entries, groups)
 
 

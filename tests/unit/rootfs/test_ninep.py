@@ -18,10 +18,13 @@ import ddt
 import fixtures
 from oslotest import base
 
+from nova_containervm.privsep import limits
 from nova_containervm.privsep import mounts
 from nova_containervm.rootfs import ninep
+from nova_containervm.rootfs import share
 from tests.unit import test_domain
 
+ROOM = 3 << 30
 NAMES = ['a' * 16, 'b' * 16]
 
 
@@ -38,21 +41,24 @@ class NinePTestCase(base.BaseTestCase):
         self.dir = self.useFixture(fixtures.TempDir()).path
         self.mounts = mock.create_autospec(mounts)
         self.mounts.is_mounted.return_value = False
-        self.useFixture(fixtures.MockPatchObject(ninep, 'mounts',
+        self.useFixture(fixtures.MockPatchObject(share, 'mounts',
                                                  self.mounts))
+        self.limits = mock.create_autospec(limits)
+        self.useFixture(fixtures.MockPatchObject(share, 'limits',
+                                                 self.limits))
 
     def _rootfs(self, **changes):
         return ninep.NinePRootfs(self.dir, test_domain.choices(**changes))
 
     def test_layer_disk(self):
         rootfs = self._rootfs()
-        rootfs.prepare(image())
+        rootfs.prepare(image(), ROOM)
         self.mounts.mount_image.assert_called_once_with(
             os.path.join(self.dir, 'rootfs'), '/store/layers', NAMES)
 
     def test_overlay(self):
         rootfs = self._rootfs(writable_layer='share')
-        rootfs.prepare(image())
+        rootfs.prepare(image(), ROOM)
         self.mounts.mount_writable_image.assert_called_once_with(
             rootfs.path, '/store/layers', NAMES, rootfs.private)
 
@@ -61,13 +67,13 @@ class NinePTestCase(base.BaseTestCase):
     def test_copies(self, provisioning, reflink):
         rootfs = self._rootfs(writable_layer='share',
                               share_provisioning=provisioning)
-        rootfs.prepare(image())
+        rootfs.prepare(image(), ROOM)
         self.mounts.mount_copied_image.assert_called_once_with(
             rootfs.path, '/store/layers', NAMES, rootfs.private, reflink)
 
     def test_prepared_already(self):
         self.mounts.is_mounted.return_value = True
-        self._rootfs().prepare(image())
+        self._rootfs().prepare(image(), ROOM)
         self.mounts.mount_image.assert_not_called()
 
     def test_release_keeps_what_was_written(self):
@@ -94,4 +100,52 @@ class NinePTestCase(base.BaseTestCase):
 
     def test_layers_in_two_places(self):
         self.assertRaises(ValueError, self._rootfs().prepare,
-                          image('/a/1/tree', '/b/2/tree'))
+                          image('/a/1/tree', '/b/2/tree'), ROOM)
+
+    @ddt.data(('file', ['mount_file']), ('project', ['limit_directory']),
+              ('none', []))
+    @ddt.unpack
+    def test_limit(self, kind, calls):
+        rootfs = self._rootfs(writable_layer='share', share_limit=kind)
+        rootfs.prepare(image(), ROOM)
+        self.assertEqual(calls, [c[0] for c in self.limits.mock_calls])
+        for call in self.limits.mock_calls:
+            self.assertEqual(ROOM, call.args[-1])
+
+    def test_nothing_to_limit(self):
+        self._rootfs(share_limit='file').prepare(image(), ROOM)
+        self.assertEqual([], self.limits.mock_calls)
+
+    def test_release_of_a_file(self):
+        rootfs = self._rootfs(writable_layer='share', share_limit='file')
+        os.mkdir(rootfs.path)
+        os.mkdir(rootfs.private)
+        rootfs.release()
+        # The one is mounted on top of the other.
+        self.assertEqual([mock.call.unmount(rootfs.path),
+                          mock.call.unmount(rootfs.private)],
+                         self.mounts.mock_calls)
+        self.limits.remove_file.assert_not_called()
+        rootfs.remove()
+        self.limits.remove_file.assert_called_once_with(rootfs.file)
+
+    def test_remove_of_a_project(self):
+        rootfs = self._rootfs(writable_layer='share', share_limit='project')
+        os.mkdir(rootfs.private)
+        rootfs.remove()
+        self.limits.release_directory.assert_called_once_with(rootfs.private)
+        self.mounts.remove_private.assert_called_once_with(rootfs.private)
+
+    def test_room(self):
+        self.assertEqual(0, self._rootfs(share_limit='file').room())
+        rootfs = self._rootfs(writable_layer='share', share_limit='file')
+        self.assertEqual(0, rootfs.room())
+        with open(rootfs.file, 'wb') as f:
+            f.write(b'x' * 65536)
+            f.truncate(1 << 30)
+            f.flush()
+            os.fsync(f.fileno())
+        self.assertEqual((1 << 30) - 65536, rootfs.room())
+        self.limits.room_in_directory.return_value = 7
+        self.assertEqual(7, self._rootfs(
+            writable_layer='share', share_limit='project').room())

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The image store's other form: one disk image for each docker image.
+
+It lies in a directory of layers/ that has the name of the image's uppermost
+layer, whose chain id says everything of what is in it::
+
+    layers/<chain id, 16 hex>/  disk.erofs layer.json
+
+The rest is as in store.py: records, sessions, locks, and what upkeep.py does.
+"""
+
+import os
+import time
+import uuid
+
+from nova_containervm.images import archive
+from nova_containervm.images import build
+from nova_containervm.images import diskserver
+from nova_containervm.images import durable
+from nova_containervm.images import errors
+from nova_containervm.images import mkerofs
+from nova_containervm.images import store
+
+short = store.short
+
+#: Of the ids of file systems, which are made of the digest of their contents.
+_NAMESPACE = uuid.UUID('6c7ff6a1-0d4e-4d43-9d0b-3f1d2c7b7a52')
+
+
+class DiskStore(store.ImageStore):
+    """All docker images of a host, each as a disk.
+
+    :param compression: of mkerofs.COMPRESSIONS, for images made from now on
+    :param mkfs: name or path of mkfs.erofs; with a ``launch`` it counts what
+        that one has been told
+    """
+
+    def __init__(self, root, *, compression='none', mkfs=mkerofs.COMMAND,
+                 **kwargs):
+        super().__init__(root, access_mode='block', **kwargs)
+        self._compression = compression
+        self._options = ('--mkfs', mkfs)
+
+    def _contents(self, record):
+        (layer,) = record['layers']
+        return (), record['chain_ids'], self.path('layers', layer['dir'],
+                                                  diskserver.DISK)
+
+    def _layer_ok(self, name, chain_id):
+        info = self.layer_info(name)
+        if info is None or info.get('chain_id') != chain_id \
+                or info.get('owner') != list(self._owner) \
+                or info.get('access_mode') != self._mode:
+            return False
+        try:
+            st = os.stat(self.path('layers', name, diskserver.DISK),
+                         follow_symlinks=False)
+        except OSError:
+            return False
+        return info.get('root') == _identity(st)
+
+    def _layer_problems(self, helper, name):
+        info = self.layer_info(name)
+        if info is None:
+            return ['layer.json is missing or unreadable']
+        if not self._layer_ok(name, info.get('chain_id')):
+            return ['the disk is not as it was stored']
+        try:
+            found = helper.request('check', dir='layers/' + name).result()
+        except errors.StoreError as exc:
+            return [str(exc).splitlines()[-1]]
+        if found['sha256'] != info.get('sha256'):
+            return ['the disk has other contents']
+        return []
+
+    def _fill(self, image_id, record, fetch, ref):
+        with self.session() as (helper, path):
+            sink = build.Sink(helper, path, self._limits, 'spool')
+            try:
+                found = archive.Scanner(sink, self._limits).scan(fetch())
+                sink.settle()
+            except BaseException:
+                sink.abandon()
+                raise
+            plan = build.plan(found, ref, self._architecture, self._limits)
+            if not plan.layers:
+                raise errors.NotAnImage('the image has no layers: there is '
+                                        'nothing in it that could be run')
+            name = short(plan.chain_ids[-1])
+            with self._lock('store'):
+                if self._layer_ok(name, plan.chain_ids[-1]):
+                    self._publish_record(image_id, record, ref, plan)
+                    return
+            directory = self._make(plan, sink, helper)
+            with self._lock('store'):
+                if not self._layer_ok(name, plan.chain_ids[-1]):
+                    self._reveal(directory, plan.chain_ids[-1])
+                    durable.sync_dir(self.path('layers'))
+                self._publish_record(image_id, record, ref, plan)
+
+    def _make(self, plan, sink, helper):
+        """Make the disk, in the session's directory.
+
+        :returns: the directory that it is in
+        """
+        directory = sink.new_directory()
+        chain = plan.chain_ids[-1]
+        made = helper.request(
+            'disk', dir=directory, limits=self._limits.to_dict(),
+            layers=[staged.directory for staged in plan.layers],
+            compression=self._compression, read=build.WANTED,
+            uuid=str(uuid.uuid5(_NAMESPACE, chain))).result()
+        helper.request('empty', dir=directory, name='work').result()
+        os.rmdir(self.path(directory, 'work'))
+        st = os.stat(self.path(directory, diskserver.DISK),
+                     follow_symlinks=False)
+        files = made['files']
+        durable.write_json(self.path(directory, 'layer.json'), {
+            'schema': store.SCHEMA, 'chain_id': chain,
+            'access_mode': self._mode, 'owner': list(self._owner),
+            'size': made['bytes'], 'root': _identity(st),
+            'sha256': made['sha256'], 'compression': self._compression,
+            'mkfs': made['version'], 'entries': made['entries'],
+            'unpacked': made['size'], 'file_caps': made['caps'],
+            'passwd': files.get('etc/passwd', ''),
+            'group': files.get('etc/group', '')})
+        return directory
+
+    def _publish_record(self, image_id, record, ref, plan):
+        chain = plan.chain_ids[-1]
+        info = self.layer_info(short(chain))
+        durable.write_json(record, {
+            'schema': store.SCHEMA, 'image_id': image_id, 'ref': ref,
+            'access_mode': self._mode, 'owner': list(self._owner),
+            'architecture': plan.architecture, 'format': plan.format,
+            'created_at': time.time(), 'chain_ids': plan.chain_ids,
+            'layers': [{'dir': short(chain), 'chain_id': chain}],
+            'config': plan.config, 'size': info['unpacked'],
+            **{key: info[key] for key in ('entries', 'file_caps', 'passwd',
+                                          'group')}})
+
+
+def _identity(st):
+    """What of a disk would show that it is another or was written to.
+
+    Not its owner: libvirt gives it to QEMU, whoever that is today.
+    """
+    return [st.st_ino, st.st_mtime_ns, st.st_size]

@@ -1,0 +1,159 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""mkfs.erofs: what the installed one can, and how it is called.
+
+From version 1.8.1 on it reads a tar archive from its standard input, with
+owners, modes, devices and attributes in it, and so needs no privilege. What
+1.7 has of that damages images of over 4 GiB; older ones have nothing: they
+take a directory, whose files must be what the image says that they are.
+"""
+
+import dataclasses
+import os
+import re
+import shutil
+import subprocess
+import uuid
+
+from nova_containervm.images import errors
+from nova_containervm.images import nodes
+from nova_containervm.images import tarread
+from nova_containervm.images import tarwrite
+
+COMMAND = 'mkfs.erofs'
+COMPRESSIONS = ('none', 'lz4')
+
+#: Of the file system, at offset 1024.
+MAGIC = b'\xe2\xe1\xf5\xe0'
+MAGIC_OFFSET = 1024
+
+_OLDEST = (1, 4)
+_READS_TAR = (1, 8, 1)
+_PACKAGE = 'the package erofs-utils (1.8.1 or later is best)'
+_TIMEOUT = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Tool:
+    """One mkfs.erofs.
+
+    :param path: absolute
+    :param version: as numbers
+    """
+
+    path: str
+    version: tuple[int, ...]
+
+    @property
+    def reads_tar(self) -> bool:
+        """Whether it makes an image of a tar stream."""
+        return self.version >= _READS_TAR
+
+    def arguments(self, output, compression, uuid, source=None):
+        """Its argument list.
+
+        :param output: path of the image
+        :param compression: of COMPRESSIONS
+        :param uuid: of the file system
+        :param source: a directory; None: a tar stream on standard input
+        """
+        args = [self.path, '--quiet', '-U', uuid]
+        if compression != 'none':
+            args.append('-z' + compression)
+        if source is None:
+            args.append('--tar=f')
+        args.append(output)
+        if source is not None:
+            args.append(source)
+        return args
+
+
+def probe(tool, compression, work):
+    """Make a small image, to find out whether it works.
+
+    :param work: an empty directory
+    :raises StoreError: it does not
+    """
+    root = nodes.directory()
+    root.children[b'file'] = _sample(tarread.REG)
+    root.children[b'device'] = _sample(tarread.CHR)
+    output = os.path.join(work, 'image')
+    source = None
+    with open(os.path.join(work, 'archive'), 'w+b') as archive:
+        if tool.reads_tar:
+            tarwrite.write(root, [], archive.fileno())
+            archive.seek(0)
+        else:
+            source = os.path.join(work, 'tree')
+            os.mkdir(source)
+        args = tool.arguments(output, compression, str(uuid.UUID(int=1)),
+                              source)
+        try:
+            done = subprocess.run(args, stdin=archive, capture_output=True,
+                                  timeout=_TIMEOUT, env=environment(work),
+                                  check=False)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise errors.StoreError('%s cannot be run: %s' % (tool.path, exc))
+    magic = b''
+    if done.returncode == 0:
+        with open(output, 'rb') as image:
+            magic = image.read()[MAGIC_OFFSET:MAGIC_OFFSET + len(MAGIC)]
+    if magic != MAGIC:
+        raise errors.StoreError('%s fails (%d): %s' % (
+            ' '.join(args), done.returncode,
+            done.stderr.decode('utf-8', 'replace').strip()[-500:]))
+
+
+def _sample(kind):
+    node = nodes.Node(kind, 0o4755, 1, 2, 3)
+    if kind == tarread.REG:
+        node.xattrs = {b'security.capability': bytes.fromhex(
+            '0100000200200000000000000000000000000000')}
+    else:
+        node.major, node.minor = 1, 3
+    return node
+
+
+def environment(temporary):
+    """Its environment; it keeps the files of a tar in *temporary*."""
+    return {'PATH': os.defpath, 'LC_ALL': 'C.UTF-8', 'TMPDIR': temporary}
+
+
+def find(command=COMMAND):
+    """The installed mkfs.erofs.
+
+    :param command: its name or path
+    :raises StoreError: there is none, or it is too old
+    """
+    path = shutil.which(command, path=os.environ.get('PATH', '')
+                        + ':/usr/sbin:/sbin:/usr/local/sbin')
+    if path is None:
+        raise errors.StoreError(
+            'the program %s is not installed; install %s' % (
+                command, _PACKAGE))
+    try:
+        done = subprocess.run([path, '-V'], stdin=subprocess.DEVNULL,
+                              capture_output=True, timeout=_TIMEOUT,
+                              env=environment('/tmp'), check=False)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        raise errors.StoreError('%s cannot be run: %s' % (path, exc))
+    found = re.search(rb'(\d+)\.(\d+)(?:\.(\d+))?', done.stdout + done.stderr)
+    if found is None:
+        raise errors.StoreError('%s does not tell its version; install %s'
+                                % (path, _PACKAGE))
+    version = tuple(int(n) for n in found.groups() if n is not None)
+    if version < _OLDEST:
+        raise errors.StoreError('%s is version %s, which is too old; install '
+                                '%s' % (path, '.'.join(map(str, version)),
+                                        _PACKAGE))
+    return Tool(os.path.abspath(path), version)
