@@ -359,7 +359,8 @@ class GuestInitTest(unittest.TestCase):
             (pathlib.Path(self.directory.name) / 'image.dir').mkdir(
                 exist_ok=True)
             with image.open('wb') as stream:
-                stream.truncate(128 << 20)
+                # The least that mkfs.xfs takes is 300 MB.
+                stream.truncate(320 << 20)
             with self.subTest(command=command):
                 subprocess.run(command.format(*[image] * 3).split(),
                                check=True, input=b',,\n',

@@ -57,6 +57,7 @@ class AttackTestCase(base.StoreTestCase):
     @ddt.data(*list(_cases()))
     @ddt.unpack
     def test(self, _name, attack, mode):
+        listed = attack
         if mode == 'block' and attack.name in _IN_DISKS:
             attack = dataclasses.replace(attack, **_IN_DISKS[attack.name])
         made = attack.make(self.canary)
@@ -75,7 +76,7 @@ class AttackTestCase(base.StoreTestCase):
             self.assertNothingLeft(where)
         else:
             self.assertIsNone(attack.error, 'was accepted')
-        self._survey(attack, made)
+        self._survey(listed, made)
         self.assertEqual(before, trees.native(self.canary))
         self.assertEqual({'store', 'canary'}, set(os.listdir(self.dir)))
         if image is not None:
