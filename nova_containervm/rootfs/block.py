@@ -28,7 +28,7 @@ SERIAL = 'containervm-rootfs'
 
 def is_rootfs(path):
     """Whether a disk of a domain is a container's root, by its path."""
-    return os.path.basename(path or '') == LINK
+    return isinstance(path, str) and os.path.basename(path) == LINK
 
 
 class BlockRootfs(base.Rootfs):

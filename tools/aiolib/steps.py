@@ -174,12 +174,18 @@ def start(cfg, sup, record):
     # Before the agents: they take whole networks better than one subnet
     # after the other. The DHCP agent at times serves none of the two then.
     with ui.step('flavors, networks, security group rules') as remark:
-        remark('made' if database.objects(cfg) else 'all there')
+        made = database.objects(cfg)
+        remark('made' if made else 'all there')
     with ui.step('nova-compute and the Neutron agents'):
         sup.start_stage('compute')
         sup.wait_healthy(late)
         database.discover_hosts(cfg)
     with ui.step('DHCP and routers'):
+        if made or not ui.wait_until(lambda: network.agents_done(cfg), 20):
+            # Networks go to agents that have reported, when these ask for
+            # them; the DHCP agent asks when it starts, and reports later.
+            sup.stop_program('neutron-dhcp-agent')
+            sup.start_program('neutron-dhcp-agent')
         network.wait_agents(cfg)
 
 
