@@ -182,10 +182,11 @@ def start(cfg, sup, record):
         database.discover_hosts(cfg)
     with ui.step('DHCP and routers'):
         if made or not ui.wait_until(lambda: network.agents_done(cfg), 20):
-            # Networks go to agents that have reported, when these ask for
-            # them; the DHCP agent asks when it starts, and reports later.
-            sup.stop_program('neutron-dhcp-agent')
-            sup.start_program('neutron-dhcp-agent')
+            # Networks go to agents that have reported, and ports are bound
+            # where an Open vSwitch agent has; these two ask when they start.
+            for name in ('neutron-dhcp-agent', 'neutron-l3-agent'):
+                sup.stop_program(name)
+                sup.start_program(name)
         network.wait_agents(cfg)
 
 
