@@ -18,6 +18,7 @@ loop devices, no mounts, no root.
 
 import os
 import pathlib
+import re
 import struct
 
 from nova_containervm.baseimage import errors
@@ -91,6 +92,66 @@ def make_ext4(path, label, size):
                f'lazy_journal_init=0,resize={_RESIZE_BLOCKS},'
                'root_owner=0:0', path],
         env=tools.environment(E2FSPROGS_FAKE_TIME=str(tools.epoch())))
+
+
+def add_programs(image, directory, programs):
+    """Put *programs* into an ext4 image, in a new directory of its own.
+
+    :param directory: name of that directory, at the top level.
+    :param programs: ``{name: bytes}``.
+    """
+    image = pathlib.Path(image)
+    commands = [f'mkdir {directory}']
+    for name, data in sorted(programs.items()):
+        staged = image.with_name(f'{name}.staged')
+        staged.write_bytes(data)
+        commands += [f'write {staged} {directory}/{name}'] + [
+            f'set_inode_field {directory}/{name} {field} {value}'
+            for field, value in (('mode', '0100755'), ('uid', 0),
+                                 ('gid', 0))]
+    # It fails without saying so.
+    out = tools.run(['debugfs', '-w', '-f', '-', image],
+                    data='\n'.join(commands).encode() + b'\n',
+                    env=tools.environment(
+                        E2FSPROGS_FAKE_TIME=str(tools.epoch())))
+    fix_times(image)
+    for name, data in programs.items():
+        staged = image.with_name(f'{name}.staged')
+        tools.run(['debugfs', '-R', f'dump {directory}/{name} {staged}',
+                   image])
+        if staged.read_bytes() != data:
+            raise errors.BuildError(
+                f'debugfs has not written {name}: {out.decode()}')
+        staged.unlink()
+
+
+def fix_times(image):
+    """Set the times of all inodes of an ext4 image to the build's.
+
+    It copies ctime, which nobody can choose, and atime.
+    """
+    now = f'@{tools.epoch()}'
+    commands = []
+    for number in _used_inodes(image):
+        commands += [f'set_inode_field <{number}> {field} {now}'
+                     for field in ('atime', 'ctime', 'crtime')]
+    tools.run(['debugfs', '-w', '-f', '-', image],
+              data='\n'.join(commands).encode() + b'\n',
+              env=tools.environment(E2FSPROGS_FAKE_TIME=str(tools.epoch())))
+
+
+def _used_inodes(image):
+    """Numbers of the inodes in use, the reserved ones left out."""
+    out = tools.run(['dumpe2fs', image]).decode()
+    fields = dict(re.findall(r'^(Inode count|First inode): +(\d+)$', out,
+                             re.M))
+    total, first = int(fields['Inode count']), int(fields['First inode'])
+    free = set()
+    for line in re.findall(r'^  Free inodes: (.*)$', out, re.M):
+        for item in filter(None, line.split(', ')):
+            start, _dash, end = item.partition('-')
+            free.update(range(int(start), int(end or start) + 1))
+    return [2, *(n for n in range(first, total + 1) if n not in free)]
 
 
 def mbr(boot_code, partitions):

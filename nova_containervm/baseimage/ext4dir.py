@@ -19,7 +19,6 @@ subordinate ids (/etc/subuid) to the rest.
 
 import os
 import pathlib
-import re
 import tarfile
 
 from nova_containervm.baseimage import disk
@@ -70,7 +69,7 @@ def from_tar(archive, image, label, wanted):
                    '--', *command]
     tools.run(command, env=tools.environment(
         E2FSPROGS_FAKE_TIME=str(tools.epoch())))
-    _fix_times(image)
+    disk.fix_times(image)
     return found
 
 
@@ -86,32 +85,3 @@ def _scan(archive, wanted):
             if stream and wanted(name):
                 found[name] = stream.read()
     return found, size, count
-
-
-def _fix_times(image):
-    """Set the times of all inodes that mke2fs takes from the real world.
-
-    It copies ctime, which nobody can choose, and atime.
-    """
-    now = f'@{tools.epoch()}'
-    commands = []
-    for number in _used_inodes(image):
-        commands += [f'set_inode_field <{number}> {field} {now}'
-                     for field in ('atime', 'ctime', 'crtime')]
-    tools.run(['debugfs', '-w', '-f', '-', image],
-              data='\n'.join(commands).encode() + b'\n',
-              env=tools.environment(E2FSPROGS_FAKE_TIME=str(tools.epoch())))
-
-
-def _used_inodes(image):
-    """Numbers of the inodes in use, the reserved ones left out."""
-    out = tools.run(['dumpe2fs', image]).decode()
-    fields = dict(re.findall(r'^(Inode count|First inode): +(\d+)$', out,
-                             re.M))
-    total, first = int(fields['Inode count']), int(fields['First inode'])
-    free = set()
-    for line in re.findall(r'^  Free inodes: (.*)$', out, re.M):
-        for item in filter(None, line.split(', ')):
-            start, _dash, end = item.partition('-')
-            free.update(range(int(start), int(end or start) + 1))
-    return [2, *(n for n in range(first, total + 1) if n not in free)]

@@ -32,6 +32,7 @@ MODULE_GROUPS = {
     'virtiofs': ('virtiofs',),
     'block': ('crc32c_generic', 'crc32c_intel', 'erofs', 'ext4', 'overlay'),
     'late': ('virtio_rng', 'virtio_balloon'),
+    'kvm': ('ptp_kvm',),
 }
 
 # The file of a module is not always called after it.
@@ -55,7 +56,7 @@ BOOT_ONLY_LIST = 'etc/containervm/boot-only'
 _RUN_TIME_PROGRAMS = ('bin/crun', 'bin/busybox')
 
 
-def build(root, work, kernel_version, init, files, mtime):
+def build(root, work, kernel_version, init, files, mtime, outside=()):
     """Return the initramfs as bytes.
 
     :param root: directory where the packages are unpacked.
@@ -64,6 +65,8 @@ def build(root, work, kernel_version, init, files, mtime):
     :param init: bytes of the guest init.
     :param files: ``{path in the initramfs: (bytes, mode)}`` to add.
     :param mtime: time stamp of all entries.
+    :param outside: programs below *root* that are kept elsewhere; what they
+        link against is in the initramfs.
     """
     root, work = pathlib.Path(root), pathlib.Path(work)
     archive = cpio.Archive(mtime)
@@ -78,6 +81,8 @@ def build(root, work, kernel_version, init, files, mtime):
     for source, target in PROGRAMS:
         paths = _add_program(archive, root, source, target, libraries)
         (keep if target in _RUN_TIME_PROGRAMS else boot_only).update(paths)
+    for source in outside:
+        keep |= _add_libraries(archive, root, source, libraries)
     _check_program(root, work, 'usr/bin/crun', libraries)
     for name in BUSYBOX_LINKS:
         archive.symlink(f'bin/{name}', 'busybox')
@@ -97,10 +102,14 @@ def _add_program(archive, root, source, target, libraries):
 
     :returns: set of the paths that the program needs, its own included.
     """
-    data = _read(root, source)
-    archive.file(target, data, 0o755)
-    paths = {target}
-    info = elf.Elf(data, source)
+    archive.file(target, _read(root, source), 0o755)
+    return {target} | _add_libraries(archive, root, source, libraries)
+
+
+def _add_libraries(archive, root, source, libraries):
+    """Add what a program links against; see `_add_program`."""
+    paths = set()
+    info = elf.Elf(_read(root, source), source)
     loader = info.interpreter()
     if loader:
         loader = loader.lstrip('/')

@@ -28,14 +28,19 @@ from nova_containervm.baseimage import tools
 
 # The generic kernel: Debian's cloud kernel has no 9p.
 KERNEL_PACKAGE = 'linux-image-amd64'
-USERLAND_PACKAGES = ('busybox-static', 'crun', 'e2fsprogs')
+USERLAND_PACKAGES = ('busybox-static', 'crun', 'e2fsprogs', 'runc')
 _KERNEL_IMAGE = re.compile(r'^linux-image-\d\S*-amd64$')
 
-TOOLS = ('dpkg-deb', 'gcc', 'mcopy', 'mformat', 'mke2fs', 'nm', 'objcopy',
-         'qemu-img', 'syslinux')
+TOOLS = ('debugfs', 'dpkg-deb', 'dumpe2fs', 'gcc', 'mcopy', 'mformat',
+         'mke2fs', 'nm', 'objcopy', 'qemu-img', 'syslinux')
 BUILD_PACKAGES = ('apt', 'binutils', 'dpkg', 'e2fsprogs', 'gcc',
                   'libc6-dev', 'linux-libc-dev', 'mtools', 'qemu-utils',
                   'syslinux', 'syslinux-common')
+
+# runc is five times as large as crun, and used by few. So it is not in the
+# initramfs, which is memory of every server, but on the disk of each.
+DISK_PROGRAMS = ('usr/sbin/runc',)
+PROGRAMS_DIR = 'programs'
 
 WRITABLE_LABEL = 'containervm-rw'
 _WRITABLE_SIZE = 64 * disk.MIB
@@ -53,9 +58,11 @@ _WRITABLE_SIZE = 64 * disk.MIB
 #   one, on a VM with one processor.
 # initcall_blacklist: no tracefs, whose thousands of entries take 8 MB of the
 #   guest's memory, mounted or not.
+# nosoftlockup: on a host that is too busy to run the VM, the kernel would
+#   complain about that in the middle of the container's output.
 CMDLINE = ('console=ttyS0 quiet loglevel=3 panic=1 oops=panic '
            'no_timer_check cryptomgr.notests noreplace-smp '
-           'initcall_blacklist=tracer_init_tracefs')
+           'initcall_blacklist=tracer_init_tracefs nosoftlockup')
 
 _SYSLINUX_CFG = """\
 DEFAULT containervm
@@ -101,7 +108,8 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
         progress('making the initramfs')
         archive = initrd.build(
             root, work, version, (work / 'init').read_bytes(),
-            _extra_files(root), tools.epoch())
+            _extra_files(root), tools.epoch(),
+            outside=[path for path in DISK_PROGRAMS if (root / path).exists()])
 
         progress('making the disk')
         config = _SYSLINUX_CFG.format(cmdline=CMDLINE)
@@ -109,6 +117,9 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
             'vmlinuz': vmlinuz, 'initrd.img': archive,
             'syslinux.cfg': config.encode()})
         disk.make_ext4(work / 'data.img', WRITABLE_LABEL, _WRITABLE_SIZE)
+        programs = _disk_programs(root)
+        if programs:
+            disk.add_programs(work / 'data.img', PROGRAMS_DIR, programs)
         size = disk.assemble(work / 'disk.raw', work / 'boot.img',
                              work / 'data.img')
         disk.to_qcow2(work / 'disk.raw', work / 'base.qcow2')
@@ -145,6 +156,12 @@ def _kernel_version(root):
     return found[0]
 
 
+def _disk_programs(root):
+    """``{name: bytes}`` of `DISK_PROGRAMS`, where *root* has them."""
+    return {pathlib.PurePath(path).name: (root / path).read_bytes()
+            for path in DISK_PROGRAMS if (root / path).exists()}
+
+
 def _extra_files(root):
     script = guestinit.SOURCE_DIR / 'udhcpc.script'
     return {
@@ -164,7 +181,8 @@ def _manifest(output, version, disk_size, debs):
         'initrd': manifest.describe_file(output / 'initrd.img'),
         'cmdline': CMDLINE,
         'boot_methods': ['kernel', 'disk'],
-        'runtimes': ['crun', 'chroot'],
+        'runtimes': ['crun', *(['runc'] if 'runc' in debs else []),
+                     'chroot'],
         'transports': ['9p', 'virtiofs', 'block'],
         'writable_label': WRITABLE_LABEL,
         'packages': {name: apt.describe(deb)[1]

@@ -57,6 +57,23 @@ class DiskTest(unittest.TestCase):
         with self.assertRaises(errors.BuildError):
             disk.mbr(bytes(441), [])
 
+    @have('mke2fs', 'debugfs', 'dumpe2fs', 'e2fsck')
+    def test_programs(self):
+        """They are there, root's, and the same bytes make the same image."""
+        images = []
+        for name in ('a', 'b'):
+            image = self.dir / name
+            disk.make_ext4(image, 'label', 64 * disk.MIB)
+            disk.add_programs(image, 'programs', {'one': b'1' * 100000,
+                                                  'two': b'2'})
+            images.append(image.read_bytes())
+        self.assertEqual(images[0], images[1])
+        tools.run(['e2fsck', '-f', '-n', image])
+        listing = tools.run(['debugfs', '-R', 'ls -l programs',
+                             image]).decode()
+        self.assertRegex(listing, r'100755 \(1\) +0 +0 +100000 .* one\n')
+        self.assertRegex(listing, r'100755 \(1\) +0 +0 +1 .* two\n')
+
     @mock.patch.object(disk, 'syslinux_boot_code', lambda: b'code')
     def test_assemble(self):
         (self.dir / 'p1').write_bytes(b'1' * disk.MIB)
