@@ -155,8 +155,23 @@ def finish_xml(xml):
         for old in root.findall(name):
             root.remove(old)
         etree.SubElement(root, name).text = 'destroy'
-    _place(root.find('devices'))
+    devices = root.find('devices')
+    _give_back_memory(devices)
+    _place(devices)
     return etree.tostring(root, encoding='unicode', pretty_print=True)
+
+
+def _give_back_memory(devices):
+    """Have the guest tell which of its memory is free.
+
+    The host takes it back: a container server that was busy once does not
+    keep for ever what it needed then.
+    """
+    balloon = devices.find('memballoon')
+    if balloon is None:
+        balloon = etree.SubElement(devices, 'memballoon', model='virtio')
+    if balloon.get('model') == 'virtio':
+        balloon.set('freePageReporting', 'on')
 
 
 def _place(devices):

@@ -301,7 +301,8 @@ class ContainerOps:
     def _reset_status(self, instance_dir, uuid):
         path = watcher.status_path(instance_dir)
         self._watcher.forget(uuid)
-        fileutils.delete_if_exists(path)
+        for name in watcher.files(path):
+            fileutils.delete_if_exists(name)
         # Made here, so that it is nova's and not root's when libvirt's log
         # daemon opens it.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))

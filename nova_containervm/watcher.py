@@ -19,6 +19,7 @@ end does not start again, so Nova is told at once.
 
 import os
 import threading
+import time
 
 from nova.compute import power_state
 from nova.compute import vm_states
@@ -40,25 +41,53 @@ LOG = logging.getLogger(__name__)
 INTERVAL = 1.0
 FILE = 'status.log'
 
+# virtlogd's max_backups; what is not there is not missed
+ROTATED = 3
+
+# A tenant may have its guest report without end. Each report read costs the
+# database, so after some of them in a row a server has to wait, for less than
+# anybody would notice.
+BURST = 10
+SPACING = 3.0
+
 
 def status_path(instance_dir: str) -> str:
     """The file that the guest of a server writes its reports to."""
     return os.path.join(instance_dir, record.DIRECTORY, FILE)
 
 
+def files(path: str) -> list[str]:
+    """The files that reports of a guest are in, the newest first.
+
+    libvirt's log daemon starts a new one when one is full.
+    """
+    return [path] + ['%s.%d' % (path, i) for i in range(ROTATED)]
+
+
 def read_status(path: str) -> guest_status.Status:
-    """Read the reports of a guest.
+    """Read the last reports of a guest.
 
     :raises OSError: the file is missing
     """
+    data = _tail(path, guest_status.READ_MAX)
+    if len(data) < guest_status.READ_MAX:
+        try:
+            data = _tail(files(path)[1],
+                         guest_status.READ_MAX - len(data)) + data
+        except FileNotFoundError:
+            pass
+    return guest_status.parse(data)
+
+
+def _tail(path: str, size: int) -> bytes:
     try:
         with open(path, 'rb') as f:
-            data = f.read(guest_status.READ_MAX)
+            f.seek(max(0, os.fstat(f.fileno()).st_size - size))
+            return f.read(size)
     except PermissionError:
         # virtlogd has made the file, so it is root's
-        data, _rest = nova.privsep.path.last_bytes(
-            path, guest_status.READ_MAX)
-    return guest_status.parse(data)
+        data, _rest = nova.privsep.path.last_bytes(path, size)
+        return data
 
 
 class StatusWatcher:
@@ -75,6 +104,8 @@ class StatusWatcher:
         self._host = host
         self._emit_event = emit_event
         self._seen: dict[str, tuple] = {}
+        # How often a server's reports may still be read, as of when
+        self._budget: dict[str, tuple[float, float]] = {}
         self._ending: set[str] = set()
         self._restoring: dict[str, str] = {}
         self._stop = threading.Event()
@@ -116,17 +147,27 @@ class StatusWatcher:
                 continue
             present.add(uuid)
             version = (info.st_ino, info.st_mtime_ns, info.st_size)
-            if self._seen.get(uuid) != version:
+            if self._seen.get(uuid) != version and self._allowed(uuid):
                 self.update(uuid)
                 self._seen[uuid] = version
         for uuid in set(self._seen) - present:
             del self._seen[uuid]
+        for uuid in set(self._budget) - present:
+            del self._budget[uuid]
         for uuid in list(self._ending):
             if uuid not in present or self._ended(uuid):
                 self._ending.discard(uuid)
         for uuid, vm_state in list(self._restoring.items()):
             if self._restored(uuid, vm_state):
                 self._restoring.pop(uuid, None)
+
+    def _allowed(self, uuid):
+        """Whether the reports of a server may be read once more by now."""
+        now = time.monotonic()
+        left, last = self._budget.get(uuid, (BURST, now))
+        left = min(BURST, left + (now - last) / SPACING)
+        self._budget[uuid] = (left - (left >= 1), now)
+        return left >= 1
 
     def update(self, uuid):
         """Read the reports of one server and save what they say."""

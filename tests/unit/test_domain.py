@@ -115,6 +115,11 @@ class ConfigureTestCase(base.BaseTestCase):
         self.assertEqual('destroy', xml.findtext('on_reboot'))
         self.assertEqual('destroy', xml.findtext('on_crash'))
 
+    def test_free_memory_is_given_back(self):
+        balloon = self._domain().find('devices/memballoon')
+        self.assertEqual('virtio', balloon.get('model'))
+        self.assertEqual('on', balloon.get('freePageReporting'))
+
     def test_permanent_devices_need_no_port(self):
         xml = self._domain()
         for path in ("disk/source[@file='/i/disk']/..",

@@ -131,6 +131,33 @@ class WatcherTestCase(base.BaseTestCase):
         self.watcher.poll()                     # an error of something else
         self.assertEqual(vm_states.ERROR, self.instance.vm_state)
 
+    def test_reports_in_a_rotated_file(self):
+        self._write(report(event='running', restarts=2))
+        path = watcher.status_path(self.dir)
+        os.rename(path, watcher.files(path)[1])
+        self._write(report(event='exited', code=3, final=True))
+        self.watcher.poll()
+        self.assertEqual('3', self.instance.metadata['containervm_exit_code'])
+        self.assertEqual('2', self.instance.metadata['containervm_restarts'])
+
+    def test_only_the_end_of_long_reports_is_read(self):
+        self._write('x' * 100000 + '\n', report(event='running'))
+        self.watcher.poll()
+        self.assertEqual('running',
+                         self.instance.metadata['containervm_state'])
+
+    def test_a_flood_of_reports_is_slowed_down(self):
+        clock = self.useFixture(fixtures.MockPatch(
+            'time.monotonic', return_value=100.0)).mock
+        for i in range(3 * watcher.BURST):
+            self._write(report(event='restarting', restarts=i))
+            self.watcher.poll()
+        self.assertEqual(watcher.BURST, self.get.call_count)
+        clock.return_value += watcher.SPACING
+        self.watcher.poll()
+        self.assertEqual(str(3 * watcher.BURST - 1),
+                         self.instance.metadata['containervm_restarts'])
+
     @ddt.data('', 'rubbish\n')
     def test_nothing_reported(self, text):
         self._write(text)

@@ -12,6 +12,7 @@
 
 
 import json
+import random
 
 import ddt
 from oslotest import base
@@ -50,7 +51,7 @@ class ParseTestCase(base.BaseTestCase):
         self.assertEqual(code, result.exit_code)
 
     @ddt.data(
-        b'\0' * 100000,
+        b'\0' * 60000,
         b'{' * 1000,
         b'[' * 1023,
         b'"running"',
@@ -68,6 +69,8 @@ class ParseTestCase(base.BaseTestCase):
         line(event='exited', code=True),
         line(event='exited', code=3.0),
         line(event='health', status='fine'),
+        line(event='health', status=['healthy']),
+        line(event='health', status={}),
         b'\xff\xfe',
     )
     def test_rubbish_changes_nothing(self, rubbish):
@@ -76,8 +79,59 @@ class ParseTestCase(base.BaseTestCase):
         self.assertEqual(before, after)
 
     def test_bounded(self):
-        data = b'x' * status.READ_MAX + b'\n' + RUNNING
+        data = RUNNING + b'\n' + b'x' * status.READ_MAX
         self.assertEqual('', status.parse(data).state)
+
+    def test_what_is_cut_off_is_not_known(self):
+        """The last reports of a container that has restarted for hours."""
+        round_ = b'\n'.join([
+            line(event='running', restarts=7),
+            line(event='exited', code=1, final=False),
+            line(event='restarting', restarts=8), b''])
+        data = round_ * (status.READ_MAX // len(round_) + 1)
+        self.assertEqual('restarting', status.parse(data).state)
+        end = line(event='exited', code=3, final=True)
+        result = status.parse(b'x' * status.READ_MAX + b'\n' + end)
+        self.assertEqual(
+            {'containervm_state': 'exited', 'containervm_exit_code': '3',
+             'containervm_health': None}, result.metadata())
+        self.assertTrue(result.final)
+
+    def test_the_first_line_may_be_half_of_one(self):
+        data = line(event='exited', code=3, padding='x' * 100)
+        filler = b'x\n' * (status.READ_MAX // 2)
+        result = status.parse(
+            (data + b'\n' + filler)[:status.READ_MAX + 20][20:])
+        self.assertEqual('', result.state)
+
+    def test_a_boot_starts_anew(self):
+        before = [RUNNING, line(event='health', status='healthy'),
+                  line(event='failed', stage='run', reason='x')]
+        result = status.parse(b'\n'.join([*before, BOOTED]))
+        self.assertEqual(status.Status(state='booting'), result)
+
+    def test_random_changes(self):
+        """A tenant may send anything: no exception, and only valid values."""
+        lines = [BOOTED, RUNNING, line(event='health', status='unhealthy',
+                                       output='no'),
+                 line(event='exited', code=3, signal=0, oom=False,
+                      final=False), line(event='restarting', restarts=1),
+                 line(event='failed', stage='a', reason='b')]
+        whole = b'\n'.join(lines)
+        rng = random.Random(4)
+        parts = [b'"', b'{', b'}', b'[', b'\\', b'\\ud800', b'1e999', b'-',
+                 b'\0', b'\n', b'\xff', b'null', b'9' * 400]
+        for _ in range(3000):
+            data = bytearray(whole)
+            for _ in range(rng.randrange(1, 6)):
+                at = rng.randrange(len(data))
+                data[at:at + rng.randrange(4)] = rng.choice(parts)
+            metadata = status.parse(bytes(data)).metadata()
+            self.assertLessEqual(set(metadata), status.METADATA_KEYS)
+            for value in metadata.values():
+                if value is not None:
+                    self.assertTrue(value.isprintable(), value)
+                    self.assertLessEqual(len(value.encode()), 4 * 255)
 
     @ddt.data('NaN', '1e400', '-1', '"now"', 'true', '99999999999')
     def test_bad_time(self, at):
@@ -94,6 +148,19 @@ class ParseTestCase(base.BaseTestCase):
 
 
 class MetadataTestCase(base.BaseTestCase):
+
+    def test_unhealthy(self):
+        lines = [RUNNING, line(event='health', status='starting'),
+                 line(event='health', status='unhealthy',
+                      output='no answer\n')]
+        metadata = status.parse(b'\n'.join(lines)).metadata()
+        self.assertEqual('unhealthy', metadata['containervm_health'])
+        self.assertEqual('health check: no answer?',
+                         metadata['containervm_error'])
+        lines.append(line(event='health', status='healthy'))
+        metadata = status.parse(b'\n'.join(lines)).metadata()
+        self.assertEqual('healthy', metadata['containervm_health'])
+        self.assertIsNone(metadata['containervm_error'])
 
     def test_exited(self):
         result = status.parse(RUNNING + b'\n' + line(
