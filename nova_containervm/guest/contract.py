@@ -15,6 +15,10 @@
 ``containervm/config.json``
     OCI runtime-spec of the container (spec.py).
 
+``containervm/health.json``
+    The process of the health check, as ``process`` of config.json; only if
+    the image has a check.
+
 ``containervm/guest.json``
     For guests with a JSON parser. All members are always present::
 
@@ -26,7 +30,8 @@
          "process": {"args": [str], "env": [str], "cwd": "/", "uid": 0,
                      "gid": 0, "groups": [int], "umask": "0022",
                      "tty": false, "read_only": false, "init": false,
-                     "privileged": false, "capabilities": ["CAP_CHOWN"],
+                     "privileged": false, "cgroup_writable": false,
+                     "capabilities": ["CAP_CHOWN"],
                      "rlimits": {"nofile": [1024, 524288]}},
          "shm_size": 67108864, "tmpfs": {"/run": ["noexec"]},
          "stop": {"signal": 15, "timeout": 10},
@@ -42,13 +47,15 @@
          "dns": ["10.0.0.2"], "search": [str],
          "channel": "org.openstack.containervm.0",
          "volumes": [{"id": "<uuid>", "path": "/data", "read_only": false}],
+         "volume_wait": 120,
          "health": null or {"command": [str], "interval_ms": 30000,
                             "timeout_ms": 30000, "start_period_ms": 0,
                             "start_interval_ms": 5000, "retries": 3}}
 
     An empty gateway means that the destination is on the link; mtu 0 leaves
     the device's; max_retries 0 is no limit; stop.timeout is in seconds,
-    shm_size in bytes; an rlimit of -1 is unlimited.
+    volume_wait, too: for how long a guest waits for a volume that is not
+    attached yet; shm_size in bytes; an rlimit of -1 is unlimited.
 
 ``containervm/guest.env``
     The same for guests without one: ``CVM_NAME='value'`` lines that a POSIX
@@ -81,6 +88,10 @@ TRANSPORTS = ('9p', 'virtiofs', 'block')
 WRITABLE = ('disk', 'share')
 RUNTIMES = ('crun', 'runc', 'chroot')
 BASE_TYPES = ('minimal', 'cloud')
+
+# Seconds. Nova attaches what a create names before the server starts; this is
+# for the user who attaches a volume by hand to a server just created.
+VOLUME_WAIT = 120
 
 _9P_OPTIONS = 'trans=virtio,version=9p2000.L,msize=512000'
 
@@ -121,6 +132,9 @@ class Contract:
             f'{DIRECTORY}/guest.json': _json(self.guest_json()),
             f'{DIRECTORY}/guest.env': self.guest_env(),
         }
+        health = spec.health_process(self.container)
+        if health:
+            files[f'{DIRECTORY}/health.json'] = _json(health)
         if self.base_type == 'cloud':
             for name, content in cloud.guest_files().items():
                 files[f'{DIRECTORY}/{name}'] = content
@@ -168,14 +182,14 @@ class Contract:
                 'read_only': container.read_only,
                 'init': container.init,
                 'privileged': container.privileged,
+                'cgroup_writable': spec.cgroup_is_writable(container),
                 'capabilities': list(container.capabilities),
                 'rlimits': {name: [_limit(soft), _limit(hard)]
                             for name, (soft, hard)
                             in container.rlimits.items()},
             },
             'shm_size': container.shm_size,
-            'tmpfs': {path: spec.tmpfs_options(options)
-                      for path, options in container.tmpfs.items()},
+            'tmpfs': spec.tmpfs_mounts(container),
             'stop': {'signal': container.stop_signal,
                      'timeout': container.stop_timeout},
             'restart': {'policy': container.restart.name,
@@ -190,6 +204,7 @@ class Contract:
             'volumes': [{'id': v.volume_id, 'path': v.path,
                          'read_only': v.read_only}
                         for v in container.volumes],
+            'volume_wait': VOLUME_WAIT,
             'health': (dataclasses.asdict(container.health)
                        if container.health else None),
         }

@@ -77,6 +77,7 @@ def render(facts: Facts) -> bytes:
     env.add_list('VOLUME', [
         f"{v['id']} {'ro' if v['read_only'] else 'rw'} {v['path']}"
         for v in facts['volumes']])
+    env.add('VOLUME_WAIT', facts['volume_wait'])
     _health(env, facts['health'])
     return env.text().encode('utf-8')
 
@@ -93,6 +94,7 @@ def _process(env: '_Assignments', process: Facts) -> None:
     env.add('READONLY', int(process['read_only']))
     env.add('INIT', int(process['init']))
     env.add('PRIVILEGED', int(process['privileged']))
+    env.add('CGROUP_WRITABLE', int(process['cgroup_writable']))
     bits = sum(1 << values.CAPABILITIES.index(name)
                for name in process['capabilities'])
     env.add('CAPS', f'{bits:016x}')

@@ -89,12 +89,36 @@ def build(container: container_lib.Container,
 
     :param rootfs: the root filesystem's directory, relative to the bundle
     """
-    capabilities = list(container.capabilities)
     args = list(container.args)
     if container.init:
         args = [INIT_TARGET, '--', *args]
-    process = {
-        'terminal': container.tty,
+    return {
+        'ociVersion': OCI_VERSION,
+        'process': _process(container, args, container.tty),
+        'root': {'path': rootfs, 'readonly': container.read_only},
+        'hostname': container.hostname,
+        'mounts': mounts(container),
+        'linux': _linux(container),
+    }
+
+
+def health_process(container: container_lib.Container
+                   ) -> dict[str, typing.Any] | None:
+    """Return the process of the health check, None if there is none.
+
+    As with ``docker exec``: the container's own user, variables, directory
+    and rights, and no terminal.
+    """
+    if container.health is None:
+        return None
+    return _process(container, list(container.health.command), False)
+
+
+def _process(container: container_lib.Container, args: list[str],
+             terminal: bool) -> dict[str, typing.Any]:
+    capabilities = list(container.capabilities)
+    return {
+        'terminal': terminal,
         'user': {
             'uid': container.user.uid,
             'gid': container.user.gid,
@@ -117,14 +141,6 @@ def build(container: container_lib.Container,
         'noNewPrivileges': False,
         'oomScoreAdj': 0,
     }
-    return {
-        'ociVersion': OCI_VERSION,
-        'process': process,
-        'root': {'path': rootfs, 'readonly': container.read_only},
-        'hostname': container.hostname,
-        'mounts': mounts(container),
-        'linux': _linux(container),
-    }
 
 
 def mounts(container: container_lib.Container) -> list[Mount]:
@@ -144,8 +160,7 @@ def mounts(container: container_lib.Container) -> list[Mount]:
 
 def _default_mounts(container: container_lib.Container) -> list[Mount]:
     sys_mode = [] if container.privileged else ['ro']
-    cgroup_mode = ([] if container.privileged or container.system_init
-                   else ['ro'])
+    cgroup_mode = [] if cgroup_is_writable(container) else ['ro']
     if container.privileged:
         # docker copies the host's device nodes as they are at the start; the
         # VM's own devtmpfs also shows what is attached later.
@@ -177,13 +192,9 @@ def _requested_mounts(container: container_lib.Container) -> list[Mount]:
         for name in ETC_FILES]
     if container.init:
         result.append(_mount(INIT_TARGET, 'bind', INIT_SOURCE, 'bind', 'ro'))
-    tmpfs = dict(container.tmpfs)
-    if container.system_init:
-        for path, options in _SYSTEM_INIT_TMPFS.items():
-            tmpfs.setdefault(path, ('exec', *options))
     result += [
-        _mount(path, 'tmpfs', 'tmpfs', *tmpfs_options(options))
-        for path, options in sorted(tmpfs.items())]
+        _mount(path, 'tmpfs', 'tmpfs', *options)
+        for path, options in sorted(tmpfs_mounts(container).items())]
     result += [
         _mount(volume.path, 'bind', f'{VOLUMES_DIR}/{volume.volume_id}',
                'rbind', 'rprivate', *(['ro'] if volume.read_only else []))
@@ -191,7 +202,26 @@ def _requested_mounts(container: container_lib.Container) -> list[Mount]:
     return result
 
 
-def tmpfs_options(options: tuple[str, ...]) -> list[str]:
+def tmpfs_mounts(container: container_lib.Container
+                 ) -> dict[str, list[str]]:
+    """Return the tmpfs mounts by path: those asked for, and an init's."""
+    tmpfs = dict(container.tmpfs)
+    if container.system_init:
+        for path, options in _SYSTEM_INIT_TMPFS.items():
+            tmpfs.setdefault(path, ('exec', *options))
+    return {path: _tmpfs_options(options) for path, options in tmpfs.items()}
+
+
+def cgroup_is_writable(container: container_lib.Container) -> bool:
+    """Whether the container may make control groups below its own.
+
+    docker leaves that to privileged containers, and has users mount the
+    host's groups for an operating system's own init, which needs some.
+    """
+    return container.privileged or container.system_init
+
+
+def _tmpfs_options(options: tuple[str, ...]) -> list[str]:
     """Put docker's defaults under the given options; the last one wins."""
     kept: dict[str, str] = {}
     for option in ('noexec', 'nosuid', 'nodev', 'rprivate', *options):

@@ -10,19 +10,18 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Hand-made contracts: guest.env, and a config.json like docker's."""
+"""Hand-made contracts: guest.env, and the JSON files that go with it."""
 
 import json
 
 from nova_containervm.baseimage import tools
+from nova_containervm.guest import container as container_lib
+from nova_containervm.guest import spec
+from nova_containervm.guest import users
+from nova_containervm.guest import values as values_lib
 
 PATH = '/bin'
-
-_CAPS = ['CAP_' + name for name in (
-    'AUDIT_WRITE', 'CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'FSETID', 'KILL',
-    'MKNOD', 'NET_BIND_SERVICE', 'NET_RAW', 'SETFCAP', 'SETGID', 'SETPCAP',
-    'SETUID', 'SYS_CHROOT')]
-_COMMON = ['nosuid', 'noexec', 'nodev']
+PRIVILEGED = {'PRIVILEGED': 1, 'CAPS': 'f' * 16}
 
 
 def quote(value):
@@ -81,58 +80,62 @@ def _list(contract, prefix):
             for i in range(int(contract[f'{prefix}C']))]
 
 
-def config_json(contract):
-    """config.json of an OCI bundle for the same contract."""
-    args = _list(contract, 'CVM_ARG')
-    mounts = [
-        ('/proc', 'proc', 'proc', _COMMON),
-        ('/dev', 'tmpfs', 'tmpfs',
-         ['nosuid', 'strictatime', 'mode=755', 'size=65536k']),
-        ('/dev/pts', 'devpts', 'devpts',
-         ['nosuid', 'noexec', 'newinstance', 'ptmxmode=0666', 'mode=0620',
-          'gid=5']),
-        ('/sys', 'sysfs', 'sysfs', [*_COMMON, 'ro']),
-        ('/sys/fs/cgroup', 'cgroup', 'cgroup', [*_COMMON, 'ro']),
-        ('/dev/mqueue', 'mqueue', 'mqueue', _COMMON),
-        ('/dev/shm', 'tmpfs', 'shm',
-         [*_COMMON, 'mode=1777', 'size=65536k']),
-    ]
-    mounts += [(f'/etc/{name}', 'bind', f'/run/containervm/etc/{name}',
-                ['rbind', 'rprivate'])
-               for name in ('hosts', 'hostname', 'resolv.conf')]
-    if contract['CVM_INIT'] == '1':
-        args = ['/sbin/docker-init', '--', *args]
-        mounts.append(('/sbin/docker-init', 'bind', '/init',
-                       ['bind', 'ro']))
-    caps = dict.fromkeys(('bounding', 'effective', 'permitted'), _CAPS)
-    return json.dumps({
-        'ociVersion': '1.0.2',
-        'hostname': contract['CVM_HOSTNAME'],
-        'root': {'path': 'rootfs',
-                 'readonly': contract['CVM_READONLY'] == '1'},
-        'process': {
-            'terminal': contract['CVM_TTY'] == '1',
-            'args': args, 'env': _list(contract, 'CVM_ENV'),
-            'cwd': contract['CVM_CWD'],
-            'user': {'uid': int(contract['CVM_UID']),
-                     'gid': int(contract['CVM_GID']),
-                     'umask': int(contract['CVM_UMASK'], 8),
-                     'additionalGids': [
-                         int(g) for g in contract['CVM_GROUPS'].split()]},
-            'capabilities': caps,
-        },
-        'mounts': [{'destination': d, 'type': t, 'source': s, 'options': o}
-                   for d, t, s, o in mounts],
-        'linux': {
-            'namespaces': [{'type': kind} for kind in
-                           ('pid', 'mount', 'uts', 'ipc', 'cgroup')],
-            'maskedPaths': ['/proc/acpi', '/proc/kcore', '/proc/keys',
-                            '/proc/timer_list', '/proc/scsi',
-                            '/sys/firmware'],
-            'readonlyPaths': ['/proc/bus', '/proc/fs', '/proc/irq',
-                              '/proc/sys', '/proc/sysrq-trigger'],
-        },
-    }, indent=1)
+def container(contract):
+    """The container of a contract, as the host side has it."""
+    bits = int(contract['CVM_CAPS'], 16)
+    health = None
+    if contract['CVM_HEALTHC'] != '0':
+        health = container_lib.Health(
+            tuple(_list(contract, 'CVM_HEALTH')),
+            **{name: int(contract[f'CVM_HEALTH_{name.upper()}'])
+               for name in ('interval_ms', 'timeout_ms', 'start_period_ms',
+                            'start_interval_ms', 'retries')
+               if f'CVM_HEALTH_{name.upper()}' in contract})
+    user = users.ExecUser(
+        uid=int(contract['CVM_UID']), gid=int(contract['CVM_GID']),
+        groups=tuple(map(int, contract['CVM_GROUPS'].split())), home='/')
+    rlimits = {}
+    for entry in _list(contract, 'CVM_RLIMIT'):
+        name, *limits = entry.split()
+        rlimits[name] = tuple(
+            container_lib.UNLIMITED if limit == '-1' else int(limit)
+            for limit in limits)
+    volumes = (entry.split(' ', 2) for entry in _list(contract, 'CVM_VOLUME'))
+    tmpfs = (entry.split(' ', 1) for entry in _list(contract, 'CVM_TMPFS'))
+    flags = {name: contract[f'CVM_{variable}'] == '1' for name, variable in (
+        ('tty', 'TTY'), ('read_only', 'READONLY'), ('init', 'INIT'),
+        ('privileged', 'PRIVILEGED'))}
+    return container_lib.Container(
+        args=tuple(_list(contract, 'CVM_ARG')),
+        env=tuple(_list(contract, 'CVM_ENV')), cwd=contract['CVM_CWD'],
+        user=user, hostname=contract['CVM_HOSTNAME'],
+        capabilities=tuple(
+            name for bit, name in enumerate(values_lib.CAPABILITIES)
+            if bits >> bit & 1),
+        rlimits=rlimits, sysctls={},
+        shm_size=int(contract['CVM_SHM_SIZE']),
+        tmpfs={path: ('exec', 'dev', 'suid', *options.split(','))
+               for options, path in tmpfs},
+        volumes=tuple(values_lib.Volume(volume, path, mode == 'ro')
+                      for volume, mode, path in volumes),
+        umask=int(contract['CVM_UMASK'], 8), health=health, **flags)
+
+
+def files(contract, *, config=None, env_text=None):
+    """The files of the config drive for a contract.
+
+    :param config: text of config.json in place of the right one
+    :param env_text: text of guest.env in place of the right one
+    """
+    made = container(contract)
+    env = guest_env(contract) if env_text is None else env_text
+    if config is None:
+        config = json.dumps(spec.build(made), indent=1)
+    result = {'guest.env': env, 'config.json': config}
+    if made.health:
+        result['health.json'] = json.dumps(spec.health_process(made))
+    return {f'containervm/{name}': text.encode()
+            for name, text in result.items()}
 
 
 def config_drive(path, files, work):

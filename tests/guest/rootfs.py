@@ -28,7 +28,8 @@ APPLETS = ('sh', 'cat', 'echo', 'env', 'id', 'kill', 'ls', 'mkdir', 'mount',
            'pwd', 'sleep', 'test', 'touch', 'true', 'false', 'wc', 'ip',
            'stat', 'hostname', 'od', 'dd', 'seq', 'grep', 'sync', 'df', 'nc',
            'head', 'tr', 'printf', 'ps', 'rm', 'chmod', 'mv', 'umask',
-           'tail', 'getopt', 'nproc', 'wget', 'readlink', 'md5sum')
+           'tail', 'getopt', 'tty', 'stty', 'cut', 'nproc', 'wget',
+           'readlink', 'md5sum', 'date', 'mknod')
 
 
 class Rootfs:
@@ -109,6 +110,8 @@ def busybox(path, mapped=True):
     root.file('etc/secret', b'for root only\n', 0o600)
     root.file('bin/not-executable', b'#!/bin/sh\n', 0o644)
     root.file('bin/script', b'#!/bin/sh\necho "script: $*"\n', 0o755)
+    root.file('bin/lost-script', b'#!/no/such/shell\n', 0o755)
+    root.file('bin/not-a-program', b'\x7fELF but no more', 0o755)
     for name, source in _PROGRAMS.items():
         _compile(source, root.path / 'program')
         root.file(f'bin/{name}', (root.path / 'program').read_bytes(), 0o755)

@@ -92,10 +92,11 @@ def test_survives_a_power_cut(make_vm):
     assert vm.console() == 'data\n'
 
 
-def test_writable_share(make_vm, tmp_path):
+@pytest.mark.parametrize('runtime', ['crun', 'runc'])
+def test_writable_share(make_vm, tmp_path, runtime):
     root = rootfs_lib.busybox(tmp_path / 'root')
     vm = make_vm(('sh', '-c', 'cat /image-file; echo new > /tmp/f'),
-                 rootfs=root.path, writable_share=True,
+                 rootfs=root.path, writable_share=True, runtime=runtime,
                  contract={'WRITABLE': 'share',
                            'ROOTFS_OPTIONS': 'rw,trans=virtio,'
                            'version=9p2000.L,msize=512000,cache=mmap'})
@@ -179,9 +180,6 @@ FAILURES = {
     'bad-sysctl': (
         {'values': contracts.values(('true',), SYSCTL=['net/../..'])},
         'sysctl', "'net/../..' is malformed"),
-    'no-runc': (
-        {'values': contracts.values(('true',), runtime='runc')},
-        'run', 'this base image has no /bin/runc'),
 }
 
 
@@ -212,14 +210,8 @@ def test_no_config_drive(make_vm):
 
 def test_kernel_panic_ends_the_vm(make_vm):
     """-no-reboot is what on_reboot=destroy is in a domain."""
-    vm = make_vm(('sh', '-c', 'echo c > /proc/sysrq-trigger'),
-                 runtime='crun')
-    values = contracts.values(
-        ('sh', '-c', 'mount -o remount,rw /proc/sysrq-trigger; '
-                     'echo c > /proc/sysrq-trigger; sleep 100'))
-    config = contracts.config_json(values).replace(
-        '"CAP_KILL"', '"CAP_SYS_ADMIN", "CAP_KILL"')
-    vm.contract(values, config=config)
+    vm = make_vm(('sh', '-c', 'echo c > /proc/sysrq-trigger; sleep 100'),
+                 contract=contracts.PRIVILEGED)
     vm.run(60)
     assert 'Kernel panic' in vm.console()
 

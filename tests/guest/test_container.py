@@ -21,6 +21,12 @@ import typing
 
 import pytest
 
+from tests.guest import contract as contracts
+
+BOTH = ('crun', 'chroot')
+ALL = ('crun', 'runc', 'chroot')
+OCI = ('crun', 'runc')
+
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
@@ -34,7 +40,7 @@ class Scenario:
     contract: typing.Mapping = dataclasses.field(default_factory=dict)
     # Only for scenarios that do not start: part of the failure's reason.
     reason: str = ''
-    runtimes: tuple = ('crun', 'chroot')
+    runtimes: tuple = BOTH
 
 
 def shell(script):
@@ -44,9 +50,10 @@ def shell(script):
 SCENARIOS = (
     Scenario('hello', ('echo', 'hello'), 'hello\n'),
     Scenario('exit-3', shell('echo out; echo err >&2; exit 3'),
-             'out\nerr\n', code=3),
+             'out\nerr\n', code=3, runtimes=ALL),
     Scenario('exit-255', shell('exit 255'), code=255),
-    Scenario('killed-by-signal', ('segfault',), code=139, signal=11),
+    Scenario('killed-by-signal', ('segfault',), code=139, signal=11,
+             runtimes=ALL),
     Scenario('own-pid-is-1', shell('echo $$'), '1\n'),
     Scenario('bytes-unmangled',
              shell(r"printf 'a\nb\r\n\t\001\377\000z'"),
@@ -65,17 +72,18 @@ SCENARIOS = (
              "1000\n1000\n1000 2000 3000\n1000:1000\n"
              "cat: can't open '/etc/secret': Permission denied\n", code=1,
              contract={'UID': 1000, 'GID': 1000,
-                       'GROUPS': '1000 2000 3000'}),
+                       'GROUPS': '1000 2000 3000'}, runtimes=ALL),
     Scenario('user-without-name', shell('id -u; id -g'), '4242\n0\n',
              contract={'UID': 4242}),
     Scenario('stdout-reopened-by-user',
              shell('echo a > /dev/stdout; echo b > /dev/stderr; '
                    'echo c > /proc/self/fd/1'), 'a\nb\nc\n',
-             contract={'UID': 1000, 'GID': 1000}),
+             contract={'UID': 1000, 'GID': 1000}, runtimes=ALL),
     Scenario('workdir', ('pwd',), '/home/app\n',
              contract={'CWD': '/home/app'}),
     Scenario('workdir-is-made', shell('pwd; stat -c %u:%a .'),
-             '/srv/new/dir\n0:755\n', contract={'CWD': '/srv/new/dir'}),
+             '/srv/new/dir\n0:755\n', contract={'CWD': '/srv/new/dir'},
+             runtimes=ALL),
     Scenario('umask', shell('umask; touch /tmp/f; stat -c %a /tmp/f'),
              '0027\n640\n', contract={'UMASK': '0027'}),
     Scenario('hostname', shell('hostname; cat /etc/hostname'),
@@ -91,7 +99,7 @@ SCENARIOS = (
     Scenario('capabilities-of-user',
              shell('grep CapEff /proc/self/status'),
              'CapEff:\t0000000000000000\n',
-             contract={'UID': 1000}, runtimes=('chroot',)),
+             contract={'UID': 1000}),
     Scenario('devices-and-shm',
              shell('stat -c "%a %F" /dev/null /dev/shm /dev/pts/ptmx; '
                    'readlink /dev/stdout; df -m /dev/shm | tail -1 | '
@@ -99,41 +107,48 @@ SCENARIOS = (
                    'dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c'),
              '666 character special file\n1777 directory\n'
              '666 character special file\n/proc/self/fd/1\nshm 64\n1\n',
-             runtimes=('crun',)),
+             runtimes=OCI),
+    # Without a runtime the file system is of its own name.
+    Scenario('devices-and-shm-of-chroot',
+             shell('stat -c "%a %F" /dev/null /dev/shm /dev/pts/ptmx; '
+                   'readlink /dev/stdout; df -m /dev/shm | tail -1 | '
+                   "tr -s ' ' | head -c 8; echo; echo x >/dev/null; "
+                   'dd if=/dev/zero bs=1 count=1 2>/dev/null | wc -c'),
+             '666 character special file\n1777 directory\n'
+             '666 character special file\n/proc/self/fd/1\ntmpfs 64\n1\n',
+             runtimes=('chroot',)),
     Scenario('tmpfs-and-shm-size',
-             shell('grep -E " /(dev/shm|data/t) " /proc/mounts'),
-             'tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec,relatime,'
-             'size=1024k,inode64 0 0\n'
-             'tmpfs /data/t tmpfs rw,nosuid,relatime,size=512k,mode=700,'
-             'inode64 0 0\n',
+             shell('grep -E " /(dev/shm|data/t) " /proc/mounts | '
+                   'tr " " "\\n" | grep -E "^(/|rw)"'),
+             '/dev/shm\nrw,nosuid,nodev,noexec,relatime,size=1024k,inode64\n'
+             '/data/t\nrw,nosuid,relatime,size=512k,mode=700,inode64\n',
              contract={'SHM_SIZE': 1 << 20,
                        'TMPFS': ['nosuid,mode=700,size=512k /data/t']},
-             runtimes=('chroot',)),
+             runtimes=ALL),
     Scenario('limits', shell('ulimit -n; ulimit -Hn; ulimit -c'),
              '512\n1024\nunlimited\n',
              contract={'RLIMIT': ['nofile 512 1024', 'core -1 -1']},
-             runtimes=('chroot',)),
+             runtimes=ALL),
     Scenario('privileged',
              shell('ls -d /dev/fd /dev/stdout /dev/vda; grep CapEff '
                    '/proc/self/status | grep -c 1ffffffffff; '
                    'echo 10 > /proc/sys/vm/swappiness && echo rw'),
              '/dev/fd\n/dev/stdout\n/dev/vda\n1\nrw\n',
-             contract={'PRIVILEGED': 1, 'CAPS': 'f' * 16},
-             runtimes=('chroot',)),
+             contract=contracts.PRIVILEGED, runtimes=ALL),
     Scenario('masked-and-read-only',
              shell('cat /proc/kcore | wc -c; ls /sys/firmware | wc -l; '
                    'echo 1 2>/dev/null >/proc/sys/vm/swappiness || echo ro; '
                    'mkdir /sys/x 2>/dev/null || echo ro'),
-             '0\n0\nro\nro\n'),
+             '0\n0\nro\nro\n', runtimes=ALL),
     Scenario('read-only-root',
              shell('touch /x 2>/dev/null || echo ro; touch /dev/shm/x '
                    '&& echo shm; cat /etc/hostname'),
-             'ro\nshm\nweb1\n', contract={'READONLY': 1}),
+             'ro\nshm\nweb1\n', contract={'READONLY': 1}, runtimes=ALL),
     Scenario('docker-init',
              shell('grep PPid /proc/$$/status; sh -c "sleep 0.1 &"; '
                    'sleep 0.3; grep -l State:.Z /proc/*/status | wc -l; '
                    'exit 7'),
-             'PPid:\t1\n0\n', code=7, contract={'INIT': 1}),
+             'PPid:\t1\n0\n', code=7, contract={'INIT': 1}, runtimes=ALL),
     Scenario('init-layer',
              shell('test -e /.dockerenv && echo env; readlink /etc/mtab; '
                    'cat /image-file; ls /etc/resolv.conf'),
@@ -142,16 +157,32 @@ SCENARIOS = (
              shell('ls -d /run/containervm /proc/1/root/run/containervm '
                    '2>/dev/null | wc -l; ls /dev/vd* /dev/vport* '
                    '2>/dev/null | wc -l'), '0\n0\n'),
+    Scenario('devices-of-the-vm-are-closed',
+             shell('for d in /sys/class/block/vd*/dev '
+                   '/sys/class/virtio-ports/*/dev; do '
+                   'IFS=: read major minor < $d; '
+                   'case $d in *block*) t=b;; *) t=c;; esac; '
+                   'rm -f /tmp/d; mknod /tmp/d $t $major $minor || echo no; '
+                   'head -c 1 /tmp/d 2>/dev/null && echo read; '
+                   'echo x 2>/dev/null > /tmp/d && echo written; done; '
+                   'ls -A /sys/kernel/debug /sys/kernel/tracing | '
+                   'grep "^[^/]"; cat /proc/sys/kernel/modules_disabled'),
+             '1\n', runtimes=ALL),
     Scenario('script', ('/bin/script', 'a', 'b c'), 'script: a b c\n'),
     Scenario('relative-to-workdir', ('./script', 'x'), 'script: x\n',
              contract={'CWD': '/bin'}),
     Scenario('not-found', ('no-such-program',), code=127,
-             reason='not found'),
+             reason='not found', runtimes=ALL),
     Scenario('path-not-found', ('/no/such/program',), code=127,
              reason='o such file'),
     Scenario('not-executable', ('/bin/not-executable',), code=126,
-             reason='ermission denied'),
-    Scenario('directory', ('/etc',), code=126, reason=''),
+             reason='ermission denied', runtimes=ALL),
+    Scenario('directory', ('/etc',), code=126, reason='', runtimes=ALL),
+    Scenario('no-interpreter', ('/bin/lost-script',), code=127,
+             reason='o such file', runtimes=ALL),
+    Scenario('not-a-program', ('/bin/not-a-program',), code=126,
+             reason='xec format error', runtimes=ALL),
+    Scenario('code-1-is-not-126', ('false',), code=1),
 )
 
 
@@ -168,7 +199,9 @@ def test_container(make_vm, scenario, runtime):
         failed = vm.event('failed')
         assert failed['stage'] == 'run'
         assert scenario.reason in failed['reason']
-        assert console == f'containervm: failed: run: {failed["reason"]}\r\n'
+        # Found out by the init, or by the runtime once it had let go.
+        assert console in (f'containervm: failed: run: {failed["reason"]}\r\n',
+                           f'{failed["reason"]}\n', failed['reason'])
     else:
         assert console == scenario.console
         assert [e['event'] for e in vm.events()] == [

@@ -13,9 +13,11 @@
 """Runs one VM with QEMU and watches it."""
 
 import json
+import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 
 from nova_containervm.baseimage import manifest
@@ -23,6 +25,18 @@ from nova_containervm.baseimage import tools
 from tests.guest import contract as contracts
 
 CHANNEL = 'org.openstack.containervm.0'
+
+# Multiplies all time limits, for a machine that others use, too.
+PATIENCE = float(os.environ.get('CONTAINERVM_TEST_PATIENCE', '1'))
+
+
+def _discard(stream):
+    while True:
+        try:
+            if not stream.recv(65536):
+                return
+        except OSError:
+            return  # closed
 
 
 class VM:
@@ -33,7 +47,8 @@ class VM:
 
     def __init__(self, image, work, *, rootfs=None, disk_size='1G',
                  boot='kernel', memory=256, nics=(), mapped=True,
-                 cmdline='', writable_share=False, extra=(), cpu='max'):
+                 cmdline='', writable_share=False, extra=(), cpu='max',
+                 terminal=False, initrd=b''):
         self.image = pathlib.Path(image)
         self.work = pathlib.Path(work)
         self.work.mkdir(parents=True, exist_ok=True)
@@ -46,9 +61,14 @@ class VM:
         self.writable_share = writable_share
         self.extra = list(extra)
         self.cpu = cpu
+        # Put behind the image's initramfs
+        self.initrd = initrd
+        # Whether one can type at the console
+        self.terminal = terminal
         self.disk = self.work / 'disk'
         self.cpu_seconds = None
         self._process = None
+        self._keyboard = None
         if not self.disk.exists():
             tools.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F',
                        'qcow2', '-b', self.image / 'base.qcow2', self.disk,
@@ -56,12 +76,11 @@ class VM:
 
     def contract(self, values, config=None, env_text=None):
         """Write the config drive for a contract."""
-        text = contracts.guest_env(values) if env_text is None else env_text
-        if config is None:
-            config = contracts.config_json(values)
-        contracts.config_drive(self.work / 'disk.config', {
-            'containervm/guest.env': text.encode(),
-            'containervm/config.json': config.encode()}, self.work)
+        self.drive(contracts.files(values, config=config, env_text=env_text))
+
+    def drive(self, files):
+        """Write the config drive: ``{path: bytes}``."""
+        contracts.config_drive(self.work / 'disk.config', files, self.work)
 
     def _arguments(self):
         info = manifest.read(self.image)
@@ -76,12 +95,21 @@ class VM:
             'qemu-system-x86_64', '-M', 'q35', '-accel', 'tcg', '-cpu',
             self.cpu, '-m', str(self.memory), '-smp', '1', '-nodefaults',
             '-display', 'none', '-no-user-config', '-no-reboot',
-            '-serial', f'file:{self.work}/console.log',
             '-qmp', f'unix:{self.work}/qmp,server=on,wait=off',
             '-chardev', f'file,id=channel,path={self.work}/channel',
             '-object', 'rng-random,id=rng,filename=/dev/urandom',
-            '-drive', f'id=disk,if=none,format=qcow2,file={self.disk}',
+            # A flush of the guest's does not wait for this machine's disk:
+            # that makes a minute of a second when others use it.
+            '-drive', f'id=disk,if=none,format=qcow2,cache=unsafe,'
+                      f'file={self.disk}',
         ]
+        if self.terminal:
+            args += ['-chardev', f'socket,id=console,path={self.work}/console,'
+                                 'server=on,wait=off,logfile='
+                                 f'{self.work}/console.log',
+                     '-serial', 'chardev:console']
+        else:
+            args += ['-serial', f'file:{self.work}/console.log']
         drive = self.work / 'disk.config'
         if drive.exists():
             args += ['-drive', 'id=config,if=none,format=raw,readonly=on,'
@@ -102,9 +130,17 @@ class VM:
             args += ['-device', f'{driver},{options}']
         if self.boot == 'kernel':
             args += ['-kernel', self.image / info['kernel']['file'],
-                     '-initrd', self.image / info['initrd']['file'],
+                     '-initrd', self._initrd(info),
                      '-append', f'{info["cmdline"]} {self.cmdline}'.strip()]
         return [str(a) for a in args + self.extra]
+
+    def _initrd(self, info):
+        path = self.image / info['initrd']['file']
+        if not self.initrd:
+            return path
+        own = self.work / 'initrd.img'
+        own.write_bytes(path.read_bytes() + self.initrd)
+        return own
 
     def start(self):
         for name in ('console.log', 'channel', 'qmp'):
@@ -118,7 +154,7 @@ class VM:
 
     def wait(self, timeout=60):
         """Wait for QEMU's end; kill it and raise if it takes too long."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while self._process.poll() is None:
             self._measure()
             if time.monotonic() > deadline:
@@ -146,10 +182,36 @@ class VM:
         if self._process and self._process.poll() is None:
             self._process.kill()
             self._process.wait()
+        if self._keyboard:
+            self._keyboard.shutdown(socket.SHUT_RDWR)
+            self._keyboard.close()
+            self._keyboard = None
+
+    def wait_for_event(self, name, timeout=60, **members):
+        """Wait until there is an event with these members; return it."""
+        wanted = {'event': name, **members}
+
+        def find():
+            for event in self.events():
+                if wanted.items() <= event.items():
+                    return event
+            return None
+        return self.wait_until(find, timeout)
+
+    def wait_until(self, condition, timeout=60):
+        """Wait until *condition* returns something true; return that."""
+        deadline = time.monotonic() + timeout * PATIENCE
+        while not (result := condition()):
+            if time.monotonic() > deadline:
+                raise AssertionError(
+                    f'waited {timeout} s; {self.events()}; console:\n'
+                    + self.console()[-3000:])
+            time.sleep(0.02)
+        return result
 
     def wait_for(self, text, timeout=60):
         """Wait until the console shows *text*."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + timeout * PATIENCE
         while text not in self.console():
             if self._process.poll() is not None or \
                     time.monotonic() > deadline:
@@ -170,12 +232,24 @@ class VM:
         path = self.work / 'channel'
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        # One that is just being written is no event yet.
+        return [json.loads(line)
+                for line in path.read_text().split('\n')[:-1]]
 
     def event(self, name):
         """The last event called *name*, or None."""
         found = [e for e in self.events() if e['event'] == name]
         return found[-1] if found else None
+
+    def type(self, text):
+        """Type at the console."""
+        if self._keyboard is None:
+            self._keyboard = socket.socket(socket.AF_UNIX)
+            self._keyboard.connect(str(self.work / 'console'))
+            # The machine waits for who does not read what it prints.
+            threading.Thread(target=_discard, args=(self._keyboard,),
+                             daemon=True).start()
+        self._keyboard.sendall(text.encode())
 
     def qmp(self, command, **arguments):
         """Run one QMP command."""

@@ -17,14 +17,19 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "clock.h"
 #include "report.h"
+#include "signature.h"
 #include "text.h"
+
+/* What must be zero on a disk that counts as empty: whatever keeps data on a
+ * disk has some of it at the start, or a label at the very end. */
+#define EMPTY_START (4 << 20)
+#define EMPTY_END (1 << 20)
 
 #define BLOCK "/sys/class/block"
 #define POLL_MS 5
@@ -41,8 +46,9 @@
 #define EXT4_NAME 0x78
 #define EXT4_NAME_SIZE 16
 
-#define EROFS_MAGIC 0xe0f5e1e2u /* at 1024 */
-#define SQUASHFS_MAGIC 0x73717368u /* at 0 */
+/* A virtio disk has room for so much of a serial number (virtio 1.1,
+ * 5.2.6.1); longer ones are cut by the host. */
+#define SERIAL_SIZE 20
 
 typedef bool (*matcher)(const char *name, const char *wanted);
 
@@ -108,7 +114,7 @@ static bool has_serial(const char *name, const char *wanted)
 
     snprintf(path, sizeof(path), BLOCK "/%s/serial", name);
     return text_read_line(path, serial, sizeof(serial)) == 0 &&
-           strcmp(serial, wanted) == 0;
+           strncmp(serial, wanted, SERIAL_SIZE) == 0;
 }
 
 /*
@@ -170,20 +176,56 @@ int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
     return find(has_serial, serial, wait_ms, path, size);
 }
 
-const char *blockdev_filesystem(const char *path)
+const char *blockdev_content(const char *path)
 {
-    unsigned char start[2048];
-    uint32_t magic;
+    static unsigned char start[SIGNATURE_BYTES];
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, start, sizeof(start), 0);
 
-    if (!read_at(path, 0, start, sizeof(start)))
-        return NULL;
-    memcpy(&magic, start, sizeof(magic));
-    if (magic == SQUASHFS_MAGIC)
-        return "squashfs";
-    memcpy(&magic, start + EXT4_SUPERBLOCK, sizeof(magic));
-    if (magic == EROFS_MAGIC)
-        return "erofs";
-    if (is_ext4(start + EXT4_SUPERBLOCK))
-        return "ext4";
-    return NULL;
+    if (fd >= 0)
+        close(fd);
+    return got < 0 ? NULL : signature_find(start, (size_t)got);
+}
+
+/* Whether SIZE bytes from OFFSET on are all zero. */
+static bool all_zero(int fd, off_t offset, off_t size)
+{
+    static unsigned char block[1 << 16];
+
+    while (size > 0) {
+        size_t want = size < (off_t)sizeof(block) ? (size_t)size
+                                                  : sizeof(block);
+        ssize_t got = pread(fd, block, want, offset);
+        if (got <= 0 || block[0] ||
+            memcmp(block, block + 1, (size_t)got - 1) != 0)
+            return false;
+        offset += got;
+        size -= got;
+    }
+    return true;
+}
+
+bool blockdev_is_readonly(const char *path)
+{
+    char file[300], text[8];
+
+    snprintf(file, sizeof(file), BLOCK "/%s/ro", path + strlen("/dev/"));
+    return text_read_line(file, text, sizeof(text)) == 0 &&
+           strcmp(text, "1") == 0;
+}
+
+bool blockdev_is_empty(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? -1 : lseek(fd, 0, SEEK_END);
+    bool empty = false;
+
+    if (size > 0) {
+        off_t start = size < EMPTY_START ? size : EMPTY_START;
+        off_t end = size < EMPTY_END ? size : EMPTY_END;
+        empty = all_zero(fd, 0, start) && all_zero(fd, size - end, end);
+    }
+    if (fd >= 0)
+        close(fd);
+    return empty;
 }

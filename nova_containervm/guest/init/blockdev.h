@@ -16,6 +16,7 @@
 #ifndef CVM_BLOCKDEV_H
 #define CVM_BLOCKDEV_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*
@@ -26,12 +27,19 @@ int blockdev_by_iso_label(const char *label, unsigned wait_ms, char *path,
                           size_t size);
 int blockdev_by_ext4_label(const char *label, unsigned wait_ms, char *path,
                            size_t size);
-/* By the serial number that the host gave the virtio disk. */
+/* By the serial number that the host gave the virtio disk; of a longer one,
+ * by its first 20 characters. */
 int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
                        size_t size);
 
-/* Type of the file system on device PATH: "erofs", "ext4", "squashfs", or
- * NULL for one this init does not know. */
-const char *blockdev_filesystem(const char *path);
+/* What device PATH holds, as signature_find() names it. */
+const char *blockdev_content(const char *path);
+
+/* Whether the host lets PATH be read only. */
+bool blockdev_is_readonly(const char *path);
+
+/* Whether nobody can have stored anything on PATH yet: it starts and ends
+ * with zeros. Not so for one that cannot be read. */
+bool blockdev_is_empty(const char *path);
 
 #endif

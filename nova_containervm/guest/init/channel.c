@@ -149,6 +149,18 @@ void channel_restarting(unsigned delay_ms, unsigned restarts)
     send(&json);
 }
 
+void channel_health(const char *status, const char *output)
+{
+    char buffer[1500];
+    struct json json;
+
+    begin(&json, buffer, sizeof(buffer) - 1, "health");
+    json_string(&json, "status", status);
+    if (*output)
+        json_string(&json, "output", output);
+    send(&json);
+}
+
 void channel_failed(const char *stage, const char *reason)
 {
     char buffer[1500];

@@ -28,6 +28,8 @@ void channel_booted(void);
 void channel_running(unsigned restarts);
 void channel_exited(int code, int signal, bool oom, bool final);
 void channel_restarting(unsigned delay_ms, unsigned restarts);
+/* STATUS as docker names it; OUTPUT of the check, "" for none. */
+void channel_health(const char *status, const char *output);
 void channel_failed(const char *stage, const char *reason);
 
 #endif

@@ -15,12 +15,12 @@
 #include "configdrive.h"
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <stdlib.h>
 
 #include "blockdev.h"
 #include "paths.h"
@@ -33,20 +33,19 @@
 #define WAIT_MS 10000
 #define MAX_FILE (4 << 20)
 
-/* config.json is for runtimes that read it; chroot does without. */
-static void copy_spec(enum runtime runtime)
+/* The JSON files are for runtimes that read it; chroot does without. */
+static void copy_spec(const char *name)
 {
+    char path[128];
     size_t length;
-    char *spec = text_read_whole(CONTRACT_DIR "/config.json", MAX_FILE,
-                                 &length);
 
-    if (!spec) {
-        if (errno == ENOENT && runtime == RUNTIME_CHROOT)
-            return;
-        fail_errno(STAGE, "containervm/config.json on the config drive");
-    }
-    if (text_create_file(BUNDLE_DIR "/config.json", spec, length, 0600) < 0)
-        fail_errno(STAGE, "%s/config.json", BUNDLE_DIR);
+    snprintf(path, sizeof(path), CONTRACT_DIR "/%s", name);
+    char *spec = text_read_whole(path, MAX_FILE, &length);
+    if (!spec)
+        fail_errno(STAGE, "containervm/%s on the config drive", name);
+    snprintf(path, sizeof(path), BUNDLE_DIR "/%s", name);
+    if (text_create_file(path, spec, length, 0600) < 0)
+        fail_errno(STAGE, "%s", path);
     free(spec);
 }
 
@@ -72,7 +71,10 @@ void configdrive_read(struct contract *contract)
     if (env_parse(&env, text, length, error, sizeof(error)) < 0 ||
         contract_read(contract, &env, error, sizeof(error)) < 0)
         fail(STAGE, "containervm/guest.env: %s", error);
-    copy_spec(contract->runtime);
+    if (contract->runtime != RUNTIME_CHROOT)
+        copy_spec("config.json");
+    if (contract->runtime != RUNTIME_CHROOT && contract->health.command[0])
+        copy_spec("health.json");
     if (umount2(MOUNT_POINT, 0) < 0)
         fail_errno(STAGE, "cannot unmount the config drive");
     rmdir(MOUNT_POINT);

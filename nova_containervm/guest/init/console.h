@@ -30,6 +30,13 @@ void console_open(void);
  */
 int console_pipe(uid_t uid, gid_t gid);
 
+/*
+ * From now on the container has the terminal whose other side MASTER is,
+ * instead of a pipe: its output goes to the console, and what comes in there
+ * to it.
+ */
+void console_terminal(int master);
+
 /* What to wait for: fills two entries; unused ones have fd -1. */
 #define CONSOLE_POLLS 2
 void console_prepare(struct pollfd polls[CONSOLE_POLLS]);
@@ -39,6 +46,10 @@ void console_handle(const struct pollfd polls[CONSOLE_POLLS]);
 /* Bring out all there is, once no container writes any more. Bounded: gives
  * up when the console takes nothing for some seconds. */
 void console_drain(void);
+
+/* The last line that has gone to the console, its start if it is long; valid
+ * until more is moved. */
+const char *console_last_line(void);
 
 /* Forget what is in the pipe: a runtime's own words about a failed start,
  * which are in its log too. */

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/mount.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,6 +29,7 @@
 
 #include "mountopts.h"
 #include "paths.h"
+#include "volumes.h"
 
 #define COMMON (MS_NOSUID | MS_NODEV | MS_NOEXEC)
 
@@ -76,6 +78,9 @@ static const char *const masked[] = {
 static const char *const readonly_paths[] = {
     "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger",
 };
+
+/* A path of the kernel's greatest length has no more. */
+#define MAX_DEPTH 2048
 
 static const char *const etc_files[] = {"hosts", "hostname", "resolv.conf"};
 #define ETC_COUNT (sizeof(etc_files) / sizeof(etc_files[0]))
@@ -155,26 +160,69 @@ static int mount_tmpfs(const char *target, const char *options, char *step,
     return 0;
 }
 
-/* /dev/shm, and what the contract lists as "<options> <path>". */
-static int mount_all_tmpfs(const struct contract *contract, char *step,
-                           size_t size)
+static int mount_shm(const struct contract *contract, char *step,
+                     size_t size)
 {
-    char options[512];
+    char options[128];
 
     snprintf(options, sizeof(options),
              "nosuid,nodev,noexec,mode=1777,size=%lu", contract->shm_size);
-    if (mount_tmpfs("/dev/shm", options, step, size) < 0)
-        return -1;
-    for (char **entry = contract->tmpfs; *entry; entry++) {
-        size_t length = strcspn(*entry, " ");
-        if ((*entry)[length] != ' ' || length >= sizeof(options)) {
-            errno = EINVAL;
-            return failed(step, size, "tmpfs", *entry);
-        }
-        memcpy(options, *entry, length);
-        options[length] = '\0';
-        if (mount_tmpfs(*entry + length + 1, options, step, size) < 0)
-            return -1;
+    return mount_tmpfs("/dev/shm", options, step, size);
+}
+
+/* ENTRY is "<options> <path>". */
+static int mount_tmpfs_entry(const char *entry, char *step, size_t size)
+{
+    size_t length = strcspn(entry, " ");
+    char options[512];
+
+    if (entry[length] != ' ' || length >= sizeof(options)) {
+        errno = EINVAL;
+        return failed(step, size, "tmpfs", entry);
+    }
+    memcpy(options, entry, length);
+    options[length] = '\0';
+    return mount_tmpfs(entry + length + 1, options, step, size);
+}
+
+static int mount_volume(const struct volume *volume, int tree, char *step,
+                        size_t size)
+{
+    unsigned long flags = MS_BIND | MS_REMOUNT | MS_RDONLY;
+
+    make_path(volume->path);
+    if (syscall(SYS_move_mount, tree, "", AT_FDCWD, volume->path,
+                MOVE_MOUNT_F_EMPTY_PATH) < 0 ||
+        (volume->readonly &&
+         mount(NULL, volume->path, NULL, flags, NULL) < 0))
+        return failed(step, size, "mount", volume->path);
+    return 0;
+}
+
+static unsigned depth(const char *path)
+{
+    unsigned count = 0;
+
+    for (; *path; path++)
+        count += *path == '/' && path[1] && path[1] != '/';
+    return count;
+}
+
+/* What the user asked for; what is nearer to the root first, so that it does
+ * not hide the others. TREES are the detached mounts of the volumes. */
+static int mount_requested(const struct contract *contract, const int *trees,
+                           char *step, size_t size)
+{
+    for (unsigned level = 0; level < MAX_DEPTH; level++) {
+        for (char **entry = contract->tmpfs; *entry; entry++)
+            if (depth(*entry + strcspn(*entry, " ")) == level &&
+                mount_tmpfs_entry(*entry, step, size) < 0)
+                return -1;
+        for (size_t i = 0; i < contract->volume_count; i++)
+            if (depth(contract->volumes[i].path) == level &&
+                mount_volume(&contract->volumes[i], trees[i], step, size) <
+                    0)
+                return -1;
     }
     return 0;
 }
@@ -182,10 +230,10 @@ static int mount_all_tmpfs(const struct contract *contract, char *step,
 /*
  * Mount one entry of the table. A privileged container gets the VM's own
  * devices, opened as DEVICES before the change of root, and may write to
- * /sys.
+ * /sys; an operating system's own init at least makes control groups.
  */
-static int mount_entry(size_t i, bool privileged, int devices, char *step,
-                       size_t size)
+static int mount_entry(size_t i, const struct contract *contract, int devices,
+                       char *step, size_t size)
 {
     const char *target = mounts[i].target;
     unsigned long flags = mounts[i].flags;
@@ -198,7 +246,9 @@ static int mount_entry(size_t i, bool privileged, int devices, char *step,
             return failed(step, size, "mount", target);
         return 0;
     }
-    if (privileged)
+    if (contract->privileged ||
+        (contract->cgroup_writable &&
+         strcmp(mounts[i].type, "cgroup2") == 0))
         flags &= ~(unsigned long)MS_RDONLY;
     if (mount(mounts[i].type, target, mounts[i].type, flags,
               mounts[i].data) < 0)
@@ -206,28 +256,41 @@ static int mount_entry(size_t i, bool privileged, int devices, char *step,
     return dev ? make_devices(step, size) : 0;
 }
 
+/* A mount of PATH that is nowhere yet; -1 as all functions here. */
+static int detached(const char *path, char *step, size_t size)
+{
+    int tree = (int)syscall(SYS_open_tree, AT_FDCWD, path,
+                            OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    return tree < 0 ? failed(step, size, "open", path) : tree;
+}
+
 int container_mounts_enter(const struct contract *contract, const char *root,
                            char *step, size_t size)
 {
-    int etc[ETC_COUNT], devices = -1;
-    char path[64];
+    int etc[ETC_COUNT], volumes[contract->volume_count + 1], devices = -1;
+    char path[PATH_MAX];
 
     for (size_t i = 0; i < ETC_COUNT; i++) {
         snprintf(path, sizeof(path), ETC_DIR "/%s", etc_files[i]);
-        etc[i] = (int)syscall(SYS_open_tree, AT_FDCWD, path,
-                              OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-        if (etc[i] < 0)
-            return failed(step, size, "open", path);
+        if ((etc[i] = detached(path, step, size)) < 0)
+            return -1;
     }
-    if (contract->privileged)
-        devices = (int)syscall(SYS_open_tree, AT_FDCWD, "/dev",
-                               OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    for (size_t i = 0; i < contract->volume_count; i++) {
+        volumes_directory(&contract->volumes[i], path, sizeof(path));
+        if ((volumes[i] = detached(path, step, size)) < 0)
+            return -1;
+    }
+    if (contract->privileged &&
+        (devices = detached("/dev", step, size)) < 0)
+        return -1;
     if (change_root(root, step, size) < 0)
         return -1;
     for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++)
-        if (mount_entry(i, contract->privileged, devices, step, size) < 0)
+        if (mount_entry(i, contract, devices, step, size) < 0)
             return -1;
-    if (mount_all_tmpfs(contract, step, size) < 0)
+    if (mount_shm(contract, step, size) < 0 ||
+        mount_requested(contract, volumes, step, size) < 0)
         return -1;
     for (size_t i = 0; i < ETC_COUNT; i++) {
         snprintf(path, sizeof(path), "/etc/%s", etc_files[i]);

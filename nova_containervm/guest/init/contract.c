@@ -165,10 +165,58 @@ static void read_process(struct reader *reader, struct contract *contract)
     contract->tty = flag(reader, "CVM_TTY");
     contract->readonly = flag(reader, "CVM_READONLY");
     contract->privileged = flag(reader, "CVM_PRIVILEGED");
+    contract->cgroup_writable = flag(reader, "CVM_CGROUP_WRITABLE");
     contract->shm_size = number(reader, "CVM_SHM_SIZE", 64UL << 20, LONG_MAX);
     contract->tmpfs = list(reader, "CVM_TMPFS");
     contract->rlimits = list(reader, "CVM_RLIMIT");
     contract->init = flag(reader, "CVM_INIT");
+}
+
+/* "<id> ro|rw <path>" */
+static void read_volumes(struct reader *reader, struct contract *contract)
+{
+    char **entries = list(reader, "CVM_VOLUME");
+    size_t count = 0;
+
+    while (entries && entries[count])
+        count++;
+    contract->volumes = calloc(count + 1, sizeof(struct volume));
+    for (size_t i = 0; contract->volumes && i < count; i++) {
+        struct volume *volume = &contract->volumes[i];
+        char *rest = entries[i] + strcspn(entries[i], " ");
+        volume->readonly = strncmp(rest, " ro /", 5) == 0;
+        if (rest == entries[i] || strchr(entries[i], '/') != rest + 4 ||
+            (!volume->readonly && strncmp(rest, " rw /", 5) != 0)) {
+            bad(reader, "CVM_VOLUME_%zu='%.80s' is malformed", i,
+                entries[i]);
+            break;
+        }
+        /* The contract's strings are its own to cut up. */
+        *rest = '\0';
+        volume->id = entries[i];
+        volume->path = rest + 4;
+        contract->volume_count++;
+    }
+    contract->volume_wait =
+        (unsigned)number(reader, "CVM_VOLUME_WAIT", 120, 86400);
+    free(entries);
+}
+
+static void read_health(struct reader *reader, struct health *health)
+{
+    static const struct health defaults = {
+        NULL, 30000, 30000, 0, 5000, 3};
+
+    health->command = list(reader, "CVM_HEALTH");
+#define MS(member, name)                                                     \
+    health->member =                                                         \
+        (unsigned)number(reader, "CVM_HEALTH_" name, defaults.member, INT_MAX)
+    MS(interval_ms, "INTERVAL_MS");
+    MS(timeout_ms, "TIMEOUT_MS");
+    MS(start_period_ms, "START_PERIOD_MS");
+    MS(start_interval_ms, "START_INTERVAL_MS");
+    MS(retries, "RETRIES");
+#undef MS
 }
 
 static void read_nic(struct reader *reader, struct nic *nic, size_t index)
@@ -225,6 +273,8 @@ int contract_read(struct contract *contract, const struct env *env,
         bad(&reader, "CVM_WRITABLE='share' is no way to use a block device");
 
     read_process(&reader, contract);
+    read_volumes(&reader, contract);
+    read_health(&reader, &contract->health);
     contract->stop_signal =
         (int)number(&reader, "CVM_STOP_SIGNAL", SIGTERM, 64);
     if (contract->stop_signal == 0)
@@ -246,7 +296,7 @@ int contract_read(struct contract *contract, const struct env *env,
         read_nic(&reader, &contract->nics[i], i);
     contract->dns = string(&reader, "CVM_DNS", "");
     contract->search = string(&reader, "CVM_SEARCH", "");
-    if (!contract->nics || !contract->groups)
+    if (!contract->nics || !contract->groups || !contract->volumes)
         bad(&reader, "out of memory");
     return reader.failed ? -1 : 0;
 }
@@ -258,6 +308,8 @@ void contract_free(struct contract *contract)
     free(contract->groups);
     free(contract->tmpfs);
     free(contract->rlimits);
+    free(contract->volumes);
+    free(contract->health.command);
     free(contract->sysctls);
     free(contract->file_caps);
     free(contract->nics);

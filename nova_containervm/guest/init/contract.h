@@ -36,6 +36,23 @@ struct nic {
     bool dhcp6; /* stateless or stateful: SLAAC by the kernel */
 };
 
+/* A volume of the container: a disk with a serial number. */
+struct volume {
+    const char *id;   /* the volume's; a disk's serial is the start of it */
+    const char *path; /* in the container */
+    bool readonly;
+};
+
+/* A command that says whether the container is well; docker's HEALTHCHECK. */
+struct health {
+    char **command; /* NULL-terminated; empty: there is no check */
+    unsigned interval_ms;
+    unsigned timeout_ms;
+    unsigned start_period_ms;
+    unsigned start_interval_ms;
+    unsigned retries;
+};
+
 struct contract {
     const char *instance;
     const char *hostname;
@@ -61,10 +78,16 @@ struct contract {
     bool tty;
     bool readonly;
     bool privileged;
+    bool cgroup_writable;
     unsigned long shm_size; /* bytes */
     char **tmpfs;           /* "<options> <path>", NULL-terminated */
     char **rlimits;         /* "nofile 1024 524288", NULL-terminated */
     bool init;
+
+    struct volume *volumes;
+    size_t volume_count;
+    unsigned volume_wait; /* seconds to wait for one that is not attached */
+    struct health health;
 
     int stop_signal;
     unsigned stop_timeout; /* seconds */

@@ -23,6 +23,7 @@
  */
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -45,8 +46,11 @@
 #include "supervise.h"
 #include "text.h"
 #include "tidy.h"
+#include "volumes.h"
 
 #define STAGE "init"
+#define CLOCK_SOURCES                                                        \
+    "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 
 static const struct {
     const char *type;
@@ -80,8 +84,10 @@ static void mount_all(void)
     static const char *const directories[] = {RUN_DIR, BUNDLE_DIR, ETC_DIR};
     /* A privileged container sees this /dev, and expects docker's names. */
     static const char *const links[][2] = {
-        {"/dev/fd", "/proc/self/fd"},       {"/dev/stdin", "fd/0"},
-        {"/dev/stdout", "fd/1"},            {"/dev/stderr", "fd/2"},
+        {"/dev/fd", "/proc/self/fd"},
+        {"/dev/stdin", "/proc/self/fd/0"},
+        {"/dev/stdout", "/proc/self/fd/1"},
+        {"/dev/stderr", "/proc/self/fd/2"},
         {"/dev/core", "/proc/kcore"},
     };
 
@@ -106,6 +112,15 @@ static void read_command_line(void)
 
     if (text_read_file("/proc/cmdline", text, sizeof(text)) > 0)
         report_debug = strstr(text, "containervm.debug") != NULL;
+}
+
+/* The host's clock is a device only where KVM is. */
+static bool is_on_kvm(void)
+{
+    char text[256];
+
+    return text_read_line(CLOCK_SOURCES, text, sizeof(text)) == 0 &&
+           strstr(text, "kvm-clock");
 }
 
 int main(int argc, char **argv)
@@ -143,8 +158,11 @@ int main(int argc, char **argv)
     network_up(&contract, &network);
     etcfiles_write(&contract, &network);
     rootfs_mount(&contract);
+    volumes_mount(&contract);
     network_sysctls(&contract);
     modules_load("late");
+    if (is_on_kvm())
+        modules_load("kvm");
     modules_finish();
     tidy(network.dhcp);
 

@@ -39,11 +39,12 @@ static void load(const char *name)
         fail_errno("modules", "%s", path);
     /*
      * EEXIST: another group has loaded it. ENODEV: the module drives
-     * something this CPU or machine lacks (crc32c_intel without SSE4.2), and
-     * there is another that does the same, or whoever needs it will say so.
+     * something this CPU or machine lacks (crc32c_intel without SSE4.2;
+     * EOPNOTSUPP: ptp_kvm without KVM), and there is another that does the
+     * same, or whoever needs it will say so.
      */
     if (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST &&
-        errno != ENODEV)
+        errno != ENODEV && errno != EOPNOTSUPP)
         fail_errno("modules", "cannot load %s", name);
     close(fd);
     debug("module %s", name);

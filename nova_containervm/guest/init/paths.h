@@ -24,8 +24,13 @@
 #define ETC_DIR RUN_DIR "/etc"
 /* The image's files, read-only, below the overlay. */
 #define LOWER_DIR RUN_DIR "/lower"
+/* Where volumes are mounted, each on a directory named by its id: the sources
+ * of their bind mounts in config.json. */
+#define VOLUMES_DIR RUN_DIR "/volumes"
 /* The server's own disk. */
 #define WRITABLE_DIR RUN_DIR "/writable"
 #define WRITABLE_LABEL "containervm-rw"
+/* Programs that the base image has there, not in the initramfs. */
+#define PROGRAMS_DIR WRITABLE_DIR "/programs"
 
 #endif

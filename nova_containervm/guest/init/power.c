@@ -28,6 +28,7 @@
 #include "report.h"
 #include "rootfs.h"
 #include "text.h"
+#include "volumes.h"
 
 static int button_fd = -1;
 
@@ -78,6 +79,7 @@ void power_off(void)
 {
     console_drain();
     sync();
+    volumes_unmount();
     rootfs_unmount();
     debug("power-off");
     /* The console's last word is the container's, not "reboot: Power down". */

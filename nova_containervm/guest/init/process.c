@@ -45,10 +45,17 @@ void process_reset_signals(void)
     sigprocmask(SIG_SETMASK, &set, NULL);
 }
 
+static char *extra_variable;
+
+void process_environment(char *variable)
+{
+    extra_variable = variable;
+}
+
 pid_t process_spawn(char *const argv[], int output)
 {
-    static char *const environment[] = {
-        "PATH=/bin:/sbin", "LC_ALL=C", NULL};
+    char *environment[] = {"PATH=/bin:/sbin", "LC_ALL=C", extra_variable,
+                           NULL};
     pid_t pid = fork();
 
     if (pid != 0)

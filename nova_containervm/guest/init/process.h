@@ -27,6 +27,10 @@ int process_signals(void);
 /* In a child: empty signal mask, default dispositions. */
 void process_reset_signals(void);
 
+/* Add VARIABLE ("NAME=value", kept as it is) to the environment of programs
+ * that are started from now on. */
+void process_environment(char *variable);
+
 /*
  * Start argv[0] in a session of its own, with /dev/null as standard input
  * and OUTPUT (or /dev/null if -1) as output. Its pid, or -1 with errno.

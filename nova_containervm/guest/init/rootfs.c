@@ -69,7 +69,7 @@ static void mount_transport(const struct contract *contract,
             fail(STAGE, "no disk has the serial number '%s'",
                  contract->rootfs_serial);
         source = device;
-        type = blockdev_filesystem(device);
+        type = blockdev_content(device);
         if (!type)
             fail(STAGE, "%s has no file system that is known here", device);
     }
@@ -112,13 +112,17 @@ static void apply_file_caps(const struct contract *contract)
 void rootfs_mount(const struct contract *contract)
 {
     make_directory(ROOTFS_DIR);
+    /* Some programs are there, too. */
+    if (contract->writable == WRITABLE_DISK ||
+        contract->runtime == RUNTIME_RUNC) {
+        modules_load("disk");
+        writable_mount();
+    }
     if (contract->writable == WRITABLE_SHARE) {
         mount_transport(contract, ROOTFS_DIR);
     } else {
         make_directory(LOWER_DIR);
         mount_transport(contract, LOWER_DIR);
-        modules_load("disk");
-        writable_mount();
         make_directory(UPPER_DIR);
         make_directory(WORK_DIR);
         if (mount("overlay", ROOTFS_DIR, "overlay", 0, OVERLAY_OPTIONS) < 0)
@@ -132,6 +136,8 @@ void rootfs_unmount(void)
 {
     static const char *const mounts[] = {ROOTFS_DIR, LOWER_DIR, WRITABLE_DIR};
 
+    /* A runtime there is bound to itself. */
+    umount2(PROGRAMS_DIR "/runc", MNT_DETACH);
     for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
         if (umount2(mounts[i], 0) == 0 || errno == EINVAL ||
             errno == ENOENT)

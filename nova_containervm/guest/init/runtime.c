@@ -14,15 +14,34 @@
 
 #include "runtime.h"
 
+#include <signal.h>
 #include <string.h>
 
 int runtime_start(const struct contract *contract, int output,
                   struct started *started)
 {
-    memset(started, 0, sizeof(*started));
+    *started = (struct started){.terminal = -1};
     if (contract->runtime == RUNTIME_CHROOT)
         return runtime_chroot_start(contract, output, started);
     return runtime_oci_start(contract, output, started);
+}
+
+int runtime_check_start(const struct contract *contract, pid_t container,
+                        int output, struct started *started)
+{
+    *started = (struct started){.terminal = -1};
+    if (contract->runtime == RUNTIME_CHROOT)
+        return runtime_chroot_check_start(contract, container, output,
+                                          started);
+    return runtime_oci_check_start(contract, output, started);
+}
+
+void runtime_check_kill(const struct contract *contract, pid_t pid)
+{
+    if (contract->runtime == RUNTIME_CHROOT)
+        kill(pid, SIGKILL);
+    else
+        runtime_oci_check_kill(pid);
 }
 
 void runtime_cleanup(const struct contract *contract)

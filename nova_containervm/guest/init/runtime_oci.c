@@ -16,7 +16,7 @@
 #include "runtime.h"
 
 #include <errno.h>
-#include <stdbool.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,20 +29,43 @@
 #include "paths.h"
 #include "process.h"
 #include "report.h"
+#include "terminal.h"
 #include "text.h"
 
 #define ID "container"
 #define STATE_DIR "/run/oci"
 #define LOG RUN_DIR "/runtime.log"
 #define PID_FILE RUN_DIR "/container.pid"
+#define CHECK_PID_FILE RUN_DIR "/health.pid"
+#define SOCKET RUN_DIR "/console.sock"
+#define MAX_PID (1 << 22)
 
 static const char *program(const struct contract *contract)
 {
-    return contract->runtime == RUNTIME_RUNC ? "/bin/runc" : "/bin/crun";
+    return contract->runtime == RUNTIME_RUNC ? PROGRAMS_DIR "/runc"
+                                             : "/bin/crun";
 }
 
 /* crun names the command only where it has searched PATH for it. */
 #define OPEN_FAILED "open executable: "
+
+/* The message of a line of runc's: time="..." level=error msg="...". */
+static const char *logfmt_message(char *line)
+{
+    char *message = strstr(line, " msg=\""), *out;
+
+    if (!message)
+        return line;
+    message += strlen(" msg=\"");
+    out = message;
+    for (char *in = message; *in && *in != '"'; in++) {
+        if (*in == '\\' && in[1])
+            in++;
+        *out++ = *in;
+    }
+    *out = '\0';
+    return message;
+}
 
 /*
  * Last line of what the runtime has logged, without the time stamp that crun
@@ -50,7 +73,8 @@ static const char *program(const struct contract *contract)
  */
 static bool read_log(char *line, size_t size)
 {
-    char text[4096], *last, *start;
+    char text[4096], *last;
+    const char *start;
 
     if (text_read_file(LOG, text, sizeof(text)) <= 0)
         return false;
@@ -59,8 +83,10 @@ static bool read_log(char *line, size_t size)
     last = last ? last + 1 : text;
     start = strstr(last, "Z: ");
     if (start && last[0] >= '0' && last[0] <= '9')
-        last = start + 3;
-    snprintf(line, size, "%.*s", (int)size - 1, last);
+        start += 3;
+    else
+        start = logfmt_message(last);
+    snprintf(line, size, "%.*s", (int)size - 1, start);
     return *line != '\0';
 }
 
@@ -79,7 +105,7 @@ static void protect(const char *path)
         mount(NULL, path, NULL,
               MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
               NULL) == 0)
-        setenv("_LIBCONTAINER_CLONED_BINARY", "1", 1);
+        process_environment("_LIBCONTAINER_CLONED_BINARY=1");
     done = true;
 }
 
@@ -123,15 +149,25 @@ static void explain(const struct contract *contract, struct started *started)
         snprintf(started->reason, sizeof(started->reason), "%s", line);
 }
 
+/* The number in FILE, 0 if there is none. */
+static pid_t read_pid(const char *file)
+{
+    unsigned long pid;
+    char text[32];
+
+    if (text_read_line(file, text, sizeof(text)) < 0 ||
+        text_to_ulong(text, 10, MAX_PID, &pid) < 0)
+        return 0;
+    return (pid_t)pid;
+}
+
 int runtime_oci_start(const struct contract *contract, int output,
                       struct started *started)
 {
     char *argv[] = {(char *)program(contract), "--root", STATE_DIR, "--log",
                     LOG, "run", "--detach", "--bundle", BUNDLE_DIR,
-                    "--pid-file", PID_FILE, ID, NULL};
-    char text[32];
-    unsigned long pid;
-    int status;
+                    "--pid-file", PID_FILE, ID, NULL, NULL, NULL};
+    int status, listener = -1;
 
     unlink(LOG);
     unlink(PID_FILE);
@@ -141,25 +177,77 @@ int runtime_oci_start(const struct contract *contract, int output,
         started->code = EXIT_OURS;
         return -1;
     }
+    if (contract->tty) {
+        size_t end = sizeof(argv) / sizeof(argv[0]) - 4;
+        argv[end] = "--console-socket";
+        argv[end + 1] = SOCKET;
+        argv[end + 2] = ID;
+        listener = terminal_listen(SOCKET);
+    }
     protect(argv[0]);
     /* Detached: the runtime goes away, its container becomes our child, and
      * waitpid() tells code and signal apart. */
     status = process_run(argv, output);
+    int error = errno;
+    if (listener >= 0) {
+        started->terminal = terminal_accept(listener);
+        close(listener);
+    }
     if (status < 0) {
         snprintf(started->reason, sizeof(started->reason), "%s: %s", argv[0],
-                 strerror(errno));
+                 strerror(error));
         started->code = EXIT_OURS;
         return -1;
     }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0 &&
-        text_read_line(PID_FILE, text, sizeof(text)) == 0 &&
-        text_to_ulong(text, 10, 1 << 22, &pid) == 0) {
-        started->pid = (pid_t)pid;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        started->pid = read_pid(PID_FILE);
+    if (started->pid)
         return 0;
-    }
     explain(contract, started);
     runtime_oci_cleanup(contract);
     return -1;
+}
+
+bool runtime_never_ran(const char *comm, const char *last, int *code,
+                       char *reason, size_t size)
+{
+    /* The kernel names a process by the file that it last executed: the
+     * runtime's, or its copy in memory. runc gives itself the other name. */
+    if ((*code != 1 && *code != 255) ||
+        (strcmp(comm, "crun") != 0 && strncmp(comm, "runc:[", 6) != 0 &&
+         strncmp(comm, "memfd:", 6) != 0))
+        return false;
+    *code = strcasestr(last, "no such file") ? EXIT_NOT_FOUND
+                                             : EXIT_NOT_EXECUTABLE;
+    snprintf(reason, size, "%s", last);
+    return true;
+}
+
+int runtime_oci_check_start(const struct contract *contract, int output,
+                            struct started *started)
+{
+    /* The runtime stays, and ends as the check does. What it has to say is
+     * the check's output. */
+    char *argv[] = {(char *)program(contract), "--root", STATE_DIR, "exec",
+                    "--process", BUNDLE_DIR "/health.json", "--pid-file",
+                    CHECK_PID_FILE, ID, NULL};
+
+    unlink(CHECK_PID_FILE);
+    started->pid = process_spawn(argv, output);
+    if (started->pid > 0)
+        return 0;
+    snprintf(started->reason, sizeof(started->reason), "%s: %s", argv[0],
+             strerror(errno));
+    started->code = EXIT_OURS;
+    return -1;
+}
+
+void runtime_oci_check_kill(pid_t pid)
+{
+    pid_t inner = read_pid(CHECK_PID_FILE);
+
+    /* It ends by itself when what it waits for does. */
+    kill(inner ? inner : pid, SIGKILL);
 }
 
 void runtime_oci_cleanup(const struct contract *contract)

@@ -101,17 +101,26 @@ void skeleton_make(const char *root)
     close(root_fd);
 }
 
+int skeleton_open(const char *root, const char *path, int flags)
+{
+    int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_in_root(root_fd, path, flags);
+    int error = errno;
+
+    close(root_fd);
+    errno = error;
+    return fd;
+}
+
 int skeleton_setxattr(const char *root, const char *path, const char *name,
                       const void *value, size_t size)
 {
-    int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    int fd = open_in_root(root_fd, path, O_RDONLY | O_NONBLOCK);
+    int fd = skeleton_open(root, path, O_RDONLY | O_NONBLOCK);
     int result = fd < 0 ? -1 : fsetxattr(fd, name, value, size, 0);
     int error = errno;
 
     if (fd >= 0)
         close(fd);
-    close(root_fd);
     errno = error;
     return result;
 }

@@ -26,6 +26,12 @@
 void skeleton_make(const char *root);
 
 /*
+ * open() PATH below ROOT, where every symbolic link and ".." stays below
+ * ROOT. The descriptor, close-on-exec, or -1 with errno.
+ */
+int skeleton_open(const char *root, const char *path, int flags);
+
+/*
  * setxattr() on PATH below ROOT, where no symbolic link on the way leads out
  * of ROOT. 0, or -1 with errno.
  */

@@ -27,17 +27,20 @@
 #include "channel.h"
 #include "clock.h"
 #include "console.h"
+#include "health.h"
 #include "power.h"
 #include "report.h"
 #include "restart.h"
 #include "runtime.h"
 #include "text.h"
+#include "timesync.h"
 
 struct supervisor {
     const struct contract *contract;
     int signal_fd;
     pid_t pid;            /* of the container, 0 if none runs */
     int status;           /* wait status of the last one */
+    char comm[32];        /* and its name at the end */
     bool ended;           /* status is news */
     bool stopping;        /* asked to stop: no restart */
     long long kill_at;    /* clock_ms() of SIGKILL, 0 if not to come */
@@ -60,15 +63,30 @@ static unsigned long count_oom_kills(void)
 
 static void reap(struct supervisor *self)
 {
+    siginfo_t info = {0};
+    char path[64];
     int status;
-    pid_t pid;
 
-    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-        if (pid != self->pid)
-            continue;
-        self->pid = 0;
-        self->status = status;
-        self->ended = true;
+    while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+           info.si_pid > 0) {
+        pid_t pid = info.si_pid;
+        bool container = pid == self->pid;
+
+        /* A dead process has its name until it is reaped. */
+        snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
+        if (container &&
+            text_read_line(path, self->comm, sizeof(self->comm)) < 0)
+            self->comm[0] = '\0';
+        if (waitpid(pid, &status, 0) != pid)
+            return;
+        if (container) {
+            self->pid = 0;
+            self->status = status;
+            self->ended = true;
+        } else {
+            health_reaped(pid, status);
+        }
+        info.si_pid = 0;
     }
 }
 
@@ -97,24 +115,34 @@ static void handle_signals(struct supervisor *self)
     reap(self);
 }
 
+/* Of two times, 0 for "never". */
+static long long earlier(long long a, long long b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 /* Wait for one thing to happen, until DEADLINE (clock_ms(); 0: none). */
 static void wait_event(struct supervisor *self, long long deadline)
 {
-    struct pollfd polls[2 + CONSOLE_POLLS];
+    struct pollfd polls[3 + CONSOLE_POLLS];
     int timeout = -1;
 
-    if (self->kill_at && (!deadline || self->kill_at < deadline))
-        deadline = self->kill_at;
+    deadline = earlier(deadline, self->kill_at);
+    deadline = earlier(deadline, health_deadline());
+    deadline = earlier(deadline, timesync_deadline());
     if (deadline) {
         long long left = deadline - clock_ms();
         timeout = left < 0 ? 0 : (int)left;
     }
     polls[0] = (struct pollfd){.fd = self->signal_fd, .events = POLLIN};
     polls[1] = (struct pollfd){.fd = power_button_fd(), .events = POLLIN};
-    console_prepare(polls + 2);
-    if (poll(polls, 2 + CONSOLE_POLLS, timeout) < 0)
+    health_prepare(&polls[2]);
+    console_prepare(polls + 3);
+    if (poll(polls, 3 + CONSOLE_POLLS, timeout) < 0)
         return;
-    console_handle(polls + 2);
+    console_handle(polls + 3);
+    health_work();
+    timesync_work();
     if (polls[1].revents && power_button_pressed())
         request_stop(self);
     handle_signals(self);
@@ -139,6 +167,8 @@ static bool start(struct supervisor *self, int *code)
     bool good = runtime_start(self->contract, output, &started) == 0;
     close(output);
     if (good) {
+        if (started.terminal >= 0)
+            console_terminal(started.terminal);
         self->pid = started.pid;
         return true;
     }
@@ -157,9 +187,16 @@ static bool start(struct supervisor *self, int *code)
 static void read_status(const struct supervisor *self, int *code,
                         int *signal_number)
 {
+    char reason[700];
+
     *signal_number = WIFSIGNALED(self->status) ? WTERMSIG(self->status) : 0;
     *code = *signal_number ? 128 + *signal_number
                            : WEXITSTATUS(self->status);
+    /* The runtime's own words about it are on the console already. */
+    if (self->contract->runtime != RUNTIME_CHROOT &&
+        runtime_never_ran(self->comm, console_last_line(), code, reason,
+                          sizeof(reason)))
+        channel_failed("run", reason);
 }
 
 void supervise(const struct contract *contract, int signal_fd)
@@ -167,14 +204,17 @@ void supervise(const struct contract *contract, int signal_fd)
     struct supervisor self = {.contract = contract, .signal_fd = signal_fd};
     struct restart_state restart = {0};
 
+    timesync_begin(contract);
     for (;;) {
         int code = 0, signal_number = 0;
         bool oom = false, again = false;
 
         if (start(&self, &code)) {
             channel_running(restart.count);
+            health_begin(contract, self.pid);
             while (!self.ended)
                 wait_event(&self, 0);
+            health_end();
             self.kill_at = 0;
             console_drain();
             read_status(&self, &code, &signal_number);
@@ -185,7 +225,7 @@ void supervise(const struct contract *contract, int signal_fd)
                                    clock_ms() - self.started_at);
         }
         channel_exited(code, signal_number, oom, !again);
-        debug("exit code %d, signal %d", code, signal_number);
+    debug("exit code %d, signal %d, comm %s", code, signal_number, self.comm);
         if (!again)
             return;
         runtime_cleanup(contract);

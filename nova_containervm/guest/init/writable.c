@@ -27,10 +27,10 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "blockdev.h"
+#include "ext4.h"
 #include "paths.h"
 #include "report.h"
 #include "text.h"
@@ -46,10 +46,6 @@
 #define MBR_ENTRIES 4
 #define MBR_START 8
 #define MBR_COUNT 12
-
-/* What e2fsprogs' resize2fs uses on a mounted file system: the kernel does
- * the whole job (fs/ext4/ext4.h of the kernel; no public header has it). */
-#define EXT4_IOC_RESIZE_FS _IOW('f', 16, uint64_t)
 
 static unsigned long long sysfs_number(const char *device, const char *what)
 {
@@ -154,75 +150,16 @@ static void grow_partition(const char *partition)
           (unsigned long long)(end - start));
 }
 
-/* Size of device PATH in blocks of BLOCK_SIZE bytes. */
-static uint64_t device_blocks(const char *path, uint64_t block_size)
-{
-    uint64_t bytes = 0;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0 || ioctl(fd, BLKGETSIZE64, &bytes) < 0)
-        fail_errno(STAGE, "%s", path);
-    close(fd);
-    return bytes / block_size;
-}
-
-/* Blocks of the file system, all overhead included, from its superblock. */
-static uint64_t ext4_blocks(const char *path, uint64_t *block_size)
-{
-    unsigned char superblock[1024];
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0 || pread(fd, superblock, sizeof(superblock), 1024) !=
-                      sizeof(superblock))
-        fail_errno(STAGE, "%s", path);
-    close(fd);
-    *block_size = 1024ULL << (get32(superblock + 0x18) & 15);
-    return get32(superblock + 0x04) |
-           (uint64_t)get32(superblock + 0x150) << 32;
-}
-
-static void grow_filesystem(uint64_t blocks)
-{
-    int fd = open(WRITABLE_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-    if (fd < 0 || ioctl(fd, EXT4_IOC_RESIZE_FS, &blocks) < 0)
-        fail_errno(STAGE, "cannot grow the file system to %llu blocks",
-                   (unsigned long long)blocks);
-    close(fd);
-    debug("file system grown to %llu blocks", (unsigned long long)blocks);
-}
-
 void writable_mount(void)
 {
     char device[64];
-    uint64_t block_size;
 
     if (blockdev_by_ext4_label(WRITABLE_LABEL, WAIT_MS, device,
                                sizeof(device)) < 0)
         fail(STAGE, "no disk has an ext4 file system labelled %s",
              WRITABLE_LABEL);
     grow_partition(device + strlen("/dev/"));
-    uint64_t blocks = ext4_blocks(device, &block_size);
-    uint64_t room = device_blocks(device, block_size);
-    bool grow = room > blocks;
-
     if (mkdir(WRITABLE_DIR, 0700) < 0 && errno != EEXIST)
         fail_errno(STAGE, "%s", WRITABLE_DIR);
-    /*
-     * noinit_itable: no thread that writes zeros to all inode tables in the
-     * background, which would fill the host's qcow2 with them. During
-     * growth, though, that option makes the kernel write them at once: the
-     * file system is grown without it, and the thread stopped before it
-     * starts.
-     */
-    if (mount(device, WRITABLE_DIR, "ext4", MS_NOATIME,
-              grow ? "errors=remount-ro"
-                   : "errors=remount-ro,noinit_itable") < 0)
-        fail_errno(STAGE, "cannot mount %s", device);
-    if (!grow)
-        return;
-    grow_filesystem(room);
-    if (mount(NULL, WRITABLE_DIR, NULL, MS_REMOUNT | MS_NOATIME,
-              "errors=remount-ro,noinit_itable") < 0)
-        fail_errno(STAGE, "cannot remount %s", device);
+    ext4_mount(STAGE, device, WRITABLE_DIR, MS_NOATIME, true);
 }

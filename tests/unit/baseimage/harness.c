@@ -16,16 +16,21 @@
  * Runs one pure function of the guest init for test_guest_init.py, which
  * compiles this together with the init's sources and the sanitizers.
  */
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "contract.h"
+#include "copytree.h"
 #include "env.h"
+#include "health_state.h"
 #include "json.h"
 #include "mountopts.h"
 #include "netlink.h"
 #include "restart.h"
+#include "signature.h"
 #include "text.h"
 
 static char *read_input(size_t *length)
@@ -86,6 +91,15 @@ static void print_contract(const struct contract *contract)
            contract->stop_timeout);
     for (char **arg = contract->argv; *arg; arg++)
         printf("arg=%s\n", *arg);
+    for (size_t i = 0; i < contract->volume_count; i++)
+        printf("volume=%s %s %d wait=%u\n", contract->volumes[i].id,
+               contract->volumes[i].path, contract->volumes[i].readonly,
+               contract->volume_wait);
+    for (char **arg = contract->health.command; *arg; arg++)
+        printf("health=%s %u %u %u %u %u\n", *arg,
+               contract->health.interval_ms, contract->health.timeout_ms,
+               contract->health.start_period_ms,
+               contract->health.start_interval_ms, contract->health.retries);
     for (size_t i = 0; i < contract->nic_count; i++)
         printf("nic=%s mtu=%u dhcp=%d%d\n", contract->nics[i].mac,
                contract->nics[i].mtu, contract->nics[i].dhcp4,
@@ -197,6 +211,51 @@ static int run_restart(int argc, char **argv)
     return 0;
 }
 
+/* argv: retries start_period_ms, then "good:began_ms" for each check. */
+static int run_health(int argc, char **argv)
+{
+    struct health health = {
+        .interval_ms = 30, .start_interval_ms = 5,
+        .retries = (unsigned)atoi(argv[0]),
+        .start_period_ms = (unsigned)atoi(argv[1])};
+    struct health_state state = {0};
+
+    for (int i = 2; i < argc; i++) {
+        int good;
+        long began;
+        sscanf(argv[i], "%d:%ld", &good, &began);
+        bool changed = health_state_update(&state, &health, good, began);
+        printf("%s%s:%u\n", health_status_name(state.status),
+               changed ? "!" : "",
+               health_state_interval(&state, &health, began));
+    }
+    return 0;
+}
+
+static int run_signature(void)
+{
+    size_t length;
+    char *bytes = read_input(&length);
+    const char *name = signature_find((unsigned char *)bytes, length);
+
+    puts(name ? name : "");
+    free(bytes);
+    return 0;
+}
+
+static int run_copytree(const char *from, const char *to)
+{
+    int source = open(from, O_RDONLY | O_DIRECTORY);
+    int target = open(to, O_RDONLY | O_DIRECTORY);
+    char where[300];
+    int result = to[0] ? copytree(source, target, where, sizeof(where))
+                       : copytree_clear(source);
+
+    if (result < 0)
+        printf("%s: %s\n", to[0] ? where : from, strerror(errno));
+    return 0;
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "";
@@ -216,6 +275,12 @@ int main(int argc, char **argv)
         return run_address(argv[2]);
     if (strcmp(what, "restart") == 0 && argc > 3)
         return run_restart(argc - 2, argv + 2);
+    if (strcmp(what, "health") == 0 && argc > 3)
+        return run_health(argc - 2, argv + 2);
+    if (strcmp(what, "signature") == 0)
+        return run_signature();
+    if (strcmp(what, "copytree") == 0 && argc == 4)
+        return run_copytree(argv[2], argv[3]);
     if (strcmp(what, "mountopts") == 0 && argc == 3) {
         int result = mountopts_parse(argv[2], &flags, data, sizeof(data));
         printf("%d %#lx %s\n", result, result ? 0 : flags,

@@ -13,6 +13,7 @@
 """Pure functions of the guest init (C), under the sanitizers."""
 
 import json
+import os
 import pathlib
 import shlex
 import shutil
@@ -23,8 +24,8 @@ import unittest
 from nova_containervm.baseimage import guestinit
 
 HARNESS = pathlib.Path(__file__).with_name('harness.c')
-SOURCES = ('contract.c', 'env.c', 'json.c', 'mountopts.c', 'netlink.c',
-           'restart.c', 'text.c')
+SOURCES = ('contract.c', 'copytree.c', 'env.c', 'health_state.c', 'json.c',
+           'mountopts.c', 'netlink.c', 'restart.c', 'signature.c', 'text.c')
 
 MINIMAL = {
     'CVM_VERSION': '1', 'CVM_TRANSPORT': '9p', 'CVM_ARGC': '2',
@@ -155,6 +156,17 @@ class GuestInitTest(unittest.TestCase):
         self.assertIn('uid=4294967294 ', out)
         self.assertIn('umask=0027 caps=ffffffffffffffff stop=64/0\n', out)
 
+    def test_contract_volumes_and_health(self):
+        out = self.contract(
+            VOLUMEC='2', VOLUME_0='id-1 rw /data', VOLUME_1='id-2 ro /a b/c',
+            VOLUME_WAIT='7', HEALTHC='2', HEALTH_0='check', HEALTH_1='-q',
+            HEALTH_INTERVAL_MS='1', HEALTH_TIMEOUT_MS='2',
+            HEALTH_START_PERIOD_MS='3', HEALTH_RETRIES='5')
+        self.assertIn('volume=id-1 /data 0 wait=7\n'
+                      'volume=id-2 /a b/c 1 wait=7\n'
+                      'health=check 1 2 3 5000 5\n'
+                      'health=-q 1 2 3 5000 5\n', out)
+
     def test_contract_errors(self):
         cases = [
             ({'VERSION': None}, 'CVM_VERSION is missing'),
@@ -178,6 +190,16 @@ class GuestInitTest(unittest.TestCase):
             ({'STOP_SIGNAL': '0'}, "CVM_STOP_SIGNAL='0' is no signal"),
             ({'STOP_SIGNAL': '65'},
              "CVM_STOP_SIGNAL='65' is not a number up to 64"),
+            ({'VOLUMEC': '1', 'VOLUME_0': 'id rw data'},
+             "CVM_VOLUME_0='id rw data' is malformed"),
+            ({'VOLUMEC': '1', 'VOLUME_0': 'id rx /data'},
+             "CVM_VOLUME_0='id rx /data' is malformed"),
+            ({'VOLUMEC': '1', 'VOLUME_0': 'a/b rw /data'},
+             "CVM_VOLUME_0='a/b rw /data' is malformed"),
+            ({'VOLUMEC': '1', 'VOLUME_0': ' rw /data'},
+             "CVM_VOLUME_0=' rw /data' is malformed"),
+            ({'HEALTHC': '1', 'HEALTH_0': 'x', 'HEALTH_RETRIES': 'x'},
+             "CVM_HEALTH_RETRIES='x' is not a number up to 2147483647"),
             ({'NIC_0_MAC': None}, 'CVM_NIC_0_MAC is missing'),
             ({'NIC_0_DHCP': '5'}, "CVM_NIC_0_DHCP: '5' is not 4 or 6"),
         ]
@@ -285,6 +307,149 @@ class GuestInitTest(unittest.TestCase):
     def test_restart_back_off_is_reset_by_a_good_run(self):
         out = self.restarts('2', '0', '1:5', '1:5', '1:10000', '1:5')
         self.assertEqual(['1:100', '2:200', '3:100', '4:200'], out)
+
+    def health(self, *args):
+        return self.run_harness('health', *args).split()
+
+    def test_health(self):
+        # good once: healthy; then three in a row make it unhealthy
+        self.assertEqual(
+            ['healthy!:30', 'healthy:30', 'healthy:30', 'unhealthy!:30',
+             'unhealthy:30', 'healthy!:30'],
+            self.health('3', '0', '1:0', '0:1', '0:2', '0:3', '0:4', '1:5'))
+        # a good one in between starts the count anew
+        self.assertEqual(
+            ['healthy!:30', 'healthy:30', 'healthy:30', 'healthy:30',
+             'unhealthy!:30'],
+            self.health('2', '0', '1:0', '0:1', '1:2', '0:3', '0:4'))
+
+    def test_health_while_starting(self):
+        # failures before the start period is over do not count
+        self.assertEqual(
+            ['starting:5', 'starting:5', 'starting:30', 'unhealthy!:30'],
+            self.health('2', '100', '0:0', '0:99', '0:100', '0:130'))
+        # the first good one ends the start period
+        self.assertEqual(
+            ['healthy!:30', 'unhealthy!:30'],
+            self.health('1', '100', '1:10', '0:20'))
+
+    def test_signatures_of_tools(self):
+        """What the tools of this machine make is told by its name."""
+        cases = {
+            'mke2fs -q -F -t ext4 {}': 'ext4',
+            'mke2fs -q -F -t ext2 {}': 'ext4',
+            'mkfs.xfs -q -f {}': 'xfs',
+            'mkfs.btrfs -q -f {}': 'btrfs',
+            'mkfs.erofs --quiet {} {}.dir': 'erofs',
+            'mksquashfs {}.dir {} -quiet -noappend': 'squashfs',
+            'genisoimage -quiet -o {} {}.dir': 'iso9660',
+            'mformat -T 32768 -h 64 -s 32 -i {} ::': 'vfat',
+            'mkswap -q {}': 'swap space',
+            'pvcreate -qq {}': 'a part of a volume group (LVM)',
+            'qemu-img create -q -f qcow2 {} 1M': 'a qcow2 image',
+            "sfdisk -q {}": 'a partition table',
+        }
+        tried = 0
+        for command, expected in cases.items():
+            if not shutil.which(command.split()[0]):
+                continue
+            tried += 1
+            image = pathlib.Path(self.directory.name) / 'image'
+            image.unlink(missing_ok=True)
+            (pathlib.Path(self.directory.name) / 'image.dir').mkdir(
+                exist_ok=True)
+            with image.open('wb') as stream:
+                stream.truncate(512 << 20)
+            with self.subTest(command=command):
+                subprocess.run(command.format(*[image] * 3).split(),
+                               check=True, input=b',,\n',
+                               capture_output=True)
+                with image.open('rb') as stream:
+                    data = stream.read(0x11000)
+                self.assertEqual(expected + '\n',
+                                 self.run_harness('signature', data=data))
+        self.assertGreaterEqual(tried, 4)
+
+    def test_signatures(self):
+        cases = [
+            (0x200, b'EFI PART', 'a partition table'),
+            (0x1fe, b'\x55\xaa', 'a partition table'),
+            (0, b'LUKS\xba\xbe', 'encrypted data (LUKS)'),
+            (0x10040, b'_BHRfS_M', 'btrfs'), (0, b'XFSB', 'xfs'),
+            (0, b'', ''), (0, b'text', ''),
+        ]
+        for offset, magic, expected in cases:
+            data = bytearray(0x11000)
+            data[offset:offset + len(magic)] = magic
+            for size in (len(data), offset + len(magic)):
+                self.assertEqual(
+                    expected + '\n',
+                    self.run_harness('signature', data=bytes(data[:size])))
+            cut = bytes(data[:offset + len(magic) - 1]) if magic else b''
+            self.assertEqual('\n', self.run_harness('signature', data=cut))
+
+    def tree(self, name):
+        path = pathlib.Path(self.directory.name) / name
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
+        return path
+
+    def listing(self, root):
+        """All that is to be copied, of every file."""
+        result = {}
+        links = {}
+        for path in sorted([root, *root.rglob('*')]):
+            info = path.lstat()
+            name = str(path.relative_to(root))
+            content = b''
+            if path.is_symlink():
+                content = os.readlink(path).encode()
+            elif path.is_file():
+                content = path.read_bytes()
+            attributes = {} if path.is_symlink() else {
+                key: os.getxattr(path, key) for key in os.listxattr(path)}
+            result[name] = (info.st_mode, info.st_uid, info.st_gid,
+                            info.st_mtime_ns, info.st_rdev, content,
+                            attributes)
+            if not path.is_dir():
+                links.setdefault(info.st_ino, []).append(name)
+        return result, sorted(links.values())
+
+    def test_copytree(self):
+        source, target = self.tree('from'), self.tree('to')
+        (source / 'dir/deep').mkdir(parents=True)
+        (source / 'dir/file').write_bytes(b'x' * 100000)
+        (source / 'empty').write_bytes(b'')
+        os.link(source / 'dir/file', source / 'dir/deep/same')
+        os.symlink('/etc/passwd', source / 'link')
+        os.symlink('missing', source / 'dir/dangling')
+        os.mkfifo(source / 'fifo')
+        (source / 'secret').write_bytes(b'1')
+        (source / 'secret').chmod(0o4600)
+        (source / 'dir/deep').chmod(0o1777)
+        for path in source.rglob('*'):
+            os.utime(path, ns=(10 ** 18, 10 ** 18 + 5),
+                     follow_symlinks=False)
+        os.setxattr(source / 'empty', 'user.mine', b'a value')
+        source.chmod(0o2750)
+        if os.geteuid() == 0:
+            os.chown(source / 'dir', 33, 44)
+            os.chown(source, 55, 66)
+            source.chmod(0o2750)
+            os.chown(source / 'link', 1, 2, follow_symlinks=False)
+            os.mknod(source / 'null', 0o020640, os.makedev(1, 3))
+        self.assertEqual('', self.run_harness('copytree', source, target))
+        self.assertEqual(self.listing(source), self.listing(target))
+        self.assertEqual('', self.run_harness('copytree', target, ''))
+        self.assertEqual([], list(target.iterdir()))
+
+    def test_copytree_says_where_it_fails(self):
+        source, target = self.tree('from'), self.tree('to')
+        (source / 'a/b').mkdir(parents=True)
+        (source / 'a/b/c').write_bytes(b'')
+        (target / 'a').mkdir()
+        self.assertEqual('a: File exists\n',
+                         self.run_harness('copytree', source, target))
 
 
 if __name__ == '__main__':

@@ -102,6 +102,7 @@ class GuestEnvTest(unittest.TestCase):
             'CVM_CWD': '/srv', 'CVM_UID': '33', 'CVM_GID': '33',
             'CVM_GROUPS': '33 101', 'CVM_UMASK': '0022', 'CVM_TTY': '0',
             'CVM_READONLY': '0', 'CVM_INIT': '1', 'CVM_PRIVILEGED': '0',
+            'CVM_CGROUP_WRITABLE': '0',
             'CVM_CAPS': '00000000a80425fb', 'CVM_SHM_SIZE': '67108864',
             'CVM_RLIMITC': '3', 'CVM_RLIMIT_0': 'core -1 -1',
             'CVM_RLIMIT_1': 'nofile 1024 524288',
@@ -125,6 +126,7 @@ class GuestEnvTest(unittest.TestCase):
             'CVM_SEARCH': 'example.org',
             'CVM_CHANNEL': 'org.openstack.containervm.0',
             'CVM_VOLUMEC': '1', 'CVM_VOLUME_0': f'{VOLUME} ro /data dir',
+            'CVM_VOLUME_WAIT': '120',
             'CVM_HEALTHC': '0',
         }, found)
 
@@ -165,6 +167,32 @@ class GuestEnvTest(unittest.TestCase):
             'CVM_HEALTH_RETRIES': '5',
         }, {name: value for name, value in found.items()
             if name.startswith('CVM_HEALTH')})
+
+    def test_health_process(self):
+        image = {'config': {
+            'Cmd': ['sh'], 'User': '33', 'WorkingDir': '/srv',
+            'Healthcheck': {'Test': ['CMD', 'check', '-q']}}}
+        files = build(image, {'containervm_tty': 'true',
+                              'containervm_init': 'true'}).files()
+        main = json.loads(files['containervm/config.json'])['process']
+        self.assertTrue(main['terminal'])
+        self.assertEqual(
+            {**main, 'args': ['check', '-q'], 'terminal': False},
+            json.loads(files['containervm/health.json']))
+
+    def test_system_init(self):
+        found = variables(build({'config': {'Cmd': ['/sbin/init']}}))
+        self.assertEqual('1', found['CVM_CGROUP_WRITABLE'])
+        self.assertEqual('37', found['CVM_STOP_SIGNAL'])
+        self.assertEqual(
+            ['/run', '/run/lock', '/tmp'],
+            [found[f'CVM_TMPFS_{i}'].split(' ')[1] for i in range(3)])
+
+    def test_no_health_process(self):
+        for test in (['NONE'], [], None):
+            files = build({'config': {'Cmd': ['sh'], 'Healthcheck': {
+                'Test': test}}}).files()
+            self.assertNotIn('containervm/health.json', files)
 
     def test_no_network(self):
         found = variables(build(network_info=None))
