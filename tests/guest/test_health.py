@@ -106,9 +106,10 @@ def test_no_check(make_vm):
 
 def test_restart_starts_anew(make_vm):
     vm = make_vm(
-        ('sh', '-c', 'sleep 3; exit 1'),
+        ('sh', '-c', 'until test -e /tmp/checked; do sleep 0.1; done; '
+                     'rm /tmp/checked; sleep 5; exit 1'),
         contract={'RESTART': 'on-failure', 'RESTART_MAX': 1,
-                  **health('true')}).run()
+                  **health('touch', '/tmp/checked')}).run()
     names = [e.get('status', e['event']) for e in vm.events()]
     assert names == ['booted', 'running', 'starting', 'healthy', 'exited',
                      'restarting', 'running', 'starting', 'healthy',

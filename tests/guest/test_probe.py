@@ -76,7 +76,7 @@ EXPLAINED = {
         r'/sys/fs/cgroup/cgroup\.controllers']},
     'Runtime chroot': {'chroot': [
         r'call\..*', r'status\.Seccomp', r'mount\..*', r'mounts',
-        r'dev\./dev/null']},
+        r'dev\./dev/null', r'fd\.0']},
 }
 
 

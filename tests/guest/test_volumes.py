@@ -210,13 +210,13 @@ def test_volume_that_is_not_there(make_vm):
 def test_volume_that_comes_later(make_vm, tmp_path):
     disk = make_disk(tmp_path / 'volume')
     vm = make_vm(('sh', '-c', 'touch /data/x && echo ok'),
-                 extra=['-device', 'pcie-root-port,id=port,chassis=1'],
+                 extra=['-device', 'pcie-root-port,id=slot1,chassis=1'],
                  contract={'VOLUME': [f'{ID} rw /data']}).start()
     vm.wait_for('is not attached yet')
     vm.qmp('blockdev-add', **{'node-name': 'v', 'driver': 'file',
                               'filename': str(disk)})
     vm.qmp('device_add', driver='virtio-blk-pci', drive='v', serial=ID,
-           bus='port')
+           bus='slot1')
     vm.wait(60)
     assert vm.console().endswith('\r\nok\n')
 

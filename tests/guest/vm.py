@@ -17,6 +17,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import threading
 import time
 
 from nova_containervm.baseimage import manifest
@@ -27,6 +28,15 @@ CHANNEL = 'org.openstack.containervm.0'
 
 # Multiplies all time limits, for a machine that others use, too.
 PATIENCE = float(os.environ.get('CONTAINERVM_TEST_PATIENCE', '1'))
+
+
+def _discard(stream):
+    while True:
+        try:
+            if not stream.recv(65536):
+                return
+        except OSError:
+            return  # closed
 
 
 class VM:
@@ -173,6 +183,7 @@ class VM:
             self._process.kill()
             self._process.wait()
         if self._keyboard:
+            self._keyboard.shutdown(socket.SHUT_RDWR)
             self._keyboard.close()
             self._keyboard = None
 
@@ -235,6 +246,9 @@ class VM:
         if self._keyboard is None:
             self._keyboard = socket.socket(socket.AF_UNIX)
             self._keyboard.connect(str(self.work / 'console'))
+            # The machine waits for who does not read what it prints.
+            threading.Thread(target=_discard, args=(self._keyboard,),
+                             daemon=True).start()
         self._keyboard.sendall(text.encode())
 
     def qmp(self, command, **arguments):

@@ -40,7 +40,6 @@ static const struct {
 } allowed[] = {
     {1, 3}, {1, 5}, {1, 7}, {1, 8}, {1, 9}, /* null zero full random urandom */
     {5, 0}, {5, 1}, {5, 2}, {136, ANY_MINOR}, /* tty console ptmx pts */
-    {10, 200}, /* net/tun */
 };
 #define ALLOWED (sizeof(allowed) / sizeof(allowed[0]))
 

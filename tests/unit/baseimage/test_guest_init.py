@@ -359,8 +359,7 @@ class GuestInitTest(unittest.TestCase):
             (pathlib.Path(self.directory.name) / 'image.dir').mkdir(
                 exist_ok=True)
             with image.open('wb') as stream:
-                # The least that mkfs.xfs takes is 300 MB.
-                stream.truncate(320 << 20)
+                stream.truncate(512 << 20)
             with self.subTest(command=command):
                 subprocess.run(command.format(*[image] * 3).split(),
                                check=True, input=b',,\n',
