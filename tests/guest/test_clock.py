@@ -18,6 +18,9 @@ import pytest
 
 from tests.guest import contract as contracts
 
+# Not yet seen to pass all together on a slow machine
+pytestmark = pytest.mark.slow
+
 TICK = ('sh', '-c', 'while :; do date +%s; sleep 1; done')
 
 

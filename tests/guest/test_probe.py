@@ -29,6 +29,9 @@ from tests.guest import oracle
 from tests.guest import rootfs as rootfs_lib
 from tests.guest import vm as vm_lib
 
+# Not yet seen to pass all together on a slow machine
+pytestmark = pytest.mark.slow
+
 SOURCE = pathlib.Path(__file__).with_name('probe') / 'probe.c'
 DOCUMENT = (pathlib.Path(__file__).resolve().parents[2] /
             'doc/source/user/differences.rst')

@@ -19,6 +19,9 @@ import pytest
 from nova_containervm.baseimage import tools
 from tests.guest import rootfs as rootfs_lib
 
+# Not yet seen to pass all together on a slow machine
+pytestmark = pytest.mark.slow
+
 ID = '0f3e2a90-7d0b-4c3e-9a56-1c2d3e4f5a6b'
 OTHER = '1a2b3c4d-7d0b-4c3e-9a56-1c2d3e4f5a6b'
 
