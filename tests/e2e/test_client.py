@@ -26,6 +26,9 @@ from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import containers
 
+# Not yet run whole on an all-in-one
+pytestmark = pytest.mark.slow
+
 
 def client(*arguments, cloud='aio', status=0, timeout=300):
     """Run ``openstack containervm``; return standard output.

@@ -20,6 +20,9 @@ import pytest
 
 from tests.e2e import aio
 
+# Not yet run whole on an all-in-one
+pytestmark = pytest.mark.slow
+
 METADEFS = (pathlib.Path(__file__).resolve().parents[2] / 'etc' / 'glance' /
             'metadefs')
 
