@@ -157,6 +157,8 @@ def start(cfg, sup, record):
         network.prepare_ovs(cfg)
     with ui.step('supervisor, MariaDB, RabbitMQ, libvirt, OVS database'):
         sup.start()
+        if sup.info()['libvirtd']['statename'] != 'RUNNING':
+            virt.own_definitions(cfg)
         sup.start_stage('base')
         network.configure_ovs()
     with ui.step('database schemas') as remark:
@@ -213,6 +215,7 @@ def stop(cfg, sup, undefine=False):
     volumes.detach(cfg)
     network.clean(cfg)
     sup.shutdown()
+    virt.remove_definitions()
 
 
 def stop_servers(cfg, running):
@@ -238,8 +241,6 @@ def down(cfg, wipe=False, caches=False, purge=False):
     if sup.running():
         with ui.step('stopping guests and services'):
             stop(cfg, sup, undefine=wipe)
-    elif wipe and record and record.data['files']:
-        _undefine_leftovers(cfg)
     with ui.step('processes, mounts and namespaces that are left') as remark:
         remark(', '.join(clean_leftovers(cfg)) or 'none')
     if not wipe:
@@ -283,13 +284,6 @@ def remove_rest(cfg):
         link.unlink()
 
 
-def _undefine_leftovers(cfg):
-    """Remove our domains when libvirtd is not running any more."""
-    for path in pathlib.Path('/etc/libvirt/qemu').glob('*.xml'):
-        if f'{cfg.dir}/' in path.read_text():
-            path.unlink()
-
-
 def clean_leftovers(cfg):
     """End processes and unmount what is below our directory.
 
@@ -311,6 +305,8 @@ def clean_leftovers(cfg):
     mounts = [m for m in mounts if m.startswith(f'{cfg.dir}/')]
     for mount in reversed(mounts):
         ui.run(['umount', '--lazy', mount], check=False)
+    if virt.remove_definitions():
+        mounts.append(str(virt.DEFINITIONS))
     if mounts:
         found.append(f'{len(mounts)} mounts')
     if shutil.which('ip'):

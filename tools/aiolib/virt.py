@@ -18,6 +18,8 @@ import tempfile
 
 from aiolib import ui
 
+DEFINITIONS = pathlib.Path('/etc/libvirt/qemu')
+_OURS = 'libvirt-domains'
 URI = ('virsh', '--connect', 'qemu:///system')
 # A boot sector in real mode: write 0x10 to port 0xf4 and halt.
 #   mov al, 0x10 ; out 0xf4, al ; hlt ; jmp $-1
@@ -62,6 +64,37 @@ def virt_type(cfg):
     if not kept.exists():
         kept.write_text('kvm' if kvm_works() else 'qemu')
     return kept.read_text().strip()
+
+
+def own_definitions(cfg):
+    """Give libvirtd a directory of ours for the definitions of domains.
+
+    In /etc/libvirt/qemu, a path that libvirtd has built in, there may be
+    domains of somebody else, or of an all-in-one whose directory was removed
+    while it ran. With those and a new database nova-compute does not start.
+    """
+    ours = cfg.state / _OURS
+    ours.mkdir(mode=0o700, exist_ok=True)
+    remove_definitions()
+    DEFINITIONS.mkdir(parents=True, exist_ok=True)
+    ui.run(['mount', '--bind', ours, DEFINITIONS])
+
+
+def remove_definitions():
+    """Undo own_definitions(); say whether there was something to undo.
+
+    That of another all-in-one, too: of two only one can run.
+    """
+    done = False
+    mounts = pathlib.Path('/proc/self/mountinfo').read_text()
+    for line in mounts.splitlines():
+        fields = line.split()
+        if fields[4] != str(DEFINITIONS):
+            continue
+        if f'/{_OURS}' in fields[3]:
+            ui.run(['umount', '--lazy', DEFINITIONS])
+            done = True
+    return done
 
 
 def domains(cfg):
