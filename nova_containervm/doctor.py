@@ -33,6 +33,8 @@ from oslo_config import cfg
 from nova_containervm import basevm
 from nova_containervm import conf
 from nova_containervm import hostcheck
+from nova_containervm.images import mkerofs
+from nova_containervm import transports
 
 CONF = conf.CONF
 
@@ -51,6 +53,9 @@ _LEAST_KERNEL = (5, 11)
 _LITTLE_SPACE = 10 * 1024 ** 3
 # Below this a mapped share or an overlay cannot work.
 _REMOTE_FILESYSTEMS = ('nfs', 'nfs4', 'cifs', '9p', 'fuse.sshfs')
+
+# libvirt's names of drivers of <filesystem>, by transport
+_DRIVERS = {'9p': 'path', 'virtiofs': 'virtiofs'}
 
 _KVM = '/dev/kvm'
 _SELINUX = '/sys/fs/selinux/enforce'
@@ -144,7 +149,7 @@ def check_settings(connection) -> Findings:
     except (exception.InvalidConfiguration, cfg.ConfigFileValueError) as e:
         yield Finding(ERROR, 'settings', _said(e))
         return
-    yield Finding(OK, 'settings', 'transport %s, writable layer %s.' % (
+    yield Finding(OK, 'settings', 'Transport %s, writable layer %s.' % (
         CONF.containervm.rootfs_transport, CONF.containervm.writable_layer))
     yield Finding(OK, 'base VM image', '%s (%s), for transports %s.' % (
         base.path, base.type, ', '.join(base.transports)))
@@ -218,32 +223,30 @@ def check_libvirt(connection) -> Findings:
 
 
 def _shares(domain):
-    """Can this QEMU do what the transport needs?"""
-    # libvirt's names of drivers of <filesystem>
-    wanted = {'9p': 'path', 'virtiofs': 'virtiofs'}.get(
-        CONF.containervm.rootfs_transport)
+    """Can this QEMU do what the transports need?"""
     kinds = {v.text for v in domain.findall(
         "./devices/filesystem/enum[@name='driverType']/value")}
-    if wanted is None or not kinds:
-        # No share is needed, or this libvirt is too old to say.
-        return
-    if wanted in kinds:
-        yield Finding(OK, 'transport', 'QEMU can do %s.'
-                      % CONF.containervm.rootfs_transport)
-    else:
-        yield Finding(
-            ERROR, 'transport', '[containervm] rootfs_transport = %s, but '
-            'QEMU as libvirt sees it can only do %s. Choose another '
-            'transport, or install a QEMU that was built with it.' % (
-                CONF.containervm.rootfs_transport,
-                ', '.join(sorted(kinds))))
+    for name in transports.offered():
+        wanted = _DRIVERS.get(name)
+        if wanted is None or not kinds:
+            # No share is needed, or this libvirt is too old to say.
+            continue
+        if wanted in kinds:
+            yield Finding(OK, 'transport', 'QEMU can do %s.' % name)
+        else:
+            yield Finding(
+                ERROR, 'transport', 'The transport %s is offered, but QEMU '
+                'as libvirt sees it can only do %s. Choose another in '
+                '[containervm] rootfs_transport and allowed_transports, or '
+                'install a QEMU that was built with it.' % (
+                    name, ', '.join(sorted(kinds))))
 
 
 def _qemu_user(connection):
     try:
         owner = hostcheck.qemu_owner(connection)
-        if (CONF.containervm.share_access_mode == 'passthrough' and
-                owner[0] != 0):
+        if ('9p' in transports.offered() and owner[0] != 0 and
+                CONF.containervm.share_access_mode == 'passthrough'):
             yield Finding(
                 ERROR, 'QEMU user', '[containervm] share_access_mode = '
                 'passthrough needs a QEMU that runs as root; it runs with '
@@ -352,6 +355,30 @@ def _filesystem(path):
     return 'an unknown filesystem'
 
 
+def check_transports(connection) -> Findings:
+    """The programs that transports need, tried out."""
+    if not os.access(CONF.instances_path, os.W_OK):
+        yield Finding(NOTE, 'transport', 'Not checked: the user of this '
+                      'command may not write to instances_path.')
+        return
+    try:
+        transports.check()
+    except exception.InvalidConfiguration as e:
+        yield Finding(ERROR, 'transport', _said(e))
+        return
+    yield Finding(OK, 'transport', 'Offered: %s.' % ', '.join(
+        transports.offered()))
+    if 'block' in transports.offered():
+        tool = mkerofs.find(CONF.containervm.mkfs_erofs_cmd)
+        if not tool.reads_tar:
+            yield Finding(
+                NOTE, 'transport', 'mkfs.erofs %s is older than 1.8.1: each '
+                'image is unpacked before its disk is made. '
+                "'tools/erofs-utils' of this project's sources fetches a "
+                'newer one; name it with [containervm] mkfs_erofs_cmd.'
+                % '.'.join(map(str, tool.version)))
+
+
 def check_privileged(connection) -> Findings:
     """Whether the privileged helper starts, and can mount."""
     if os.geteuid() == 0:
@@ -374,7 +401,8 @@ def check_privileged(connection) -> Findings:
 
 
 CHECKS = (check_nova, check_settings, check_processors, check_kernel,
-          check_libvirt, check_instances_path, check_privileged)
+          check_libvirt, check_instances_path, check_privileged,
+          check_transports)
 
 
 def examine() -> Findings:

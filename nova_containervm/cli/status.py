@@ -128,7 +128,7 @@ class Checks(upgradecheck.UpgradeCommands):
         top = os.path.join(CONF.instances_path,
                            CONF.image_cache.subdirectory_name, 'containervm')
         wrong = []
-        for mode in conf.ACCESS_MODES:
+        for mode in conf.IMAGE_FORMS:
             root = os.path.join(top, mode)
             if not os.path.isdir(os.path.join(root, 'layers')):
                 continue

@@ -18,6 +18,7 @@ import os
 import sys
 import time
 
+from nova_containervm.images import diskstore
 from nova_containervm.images import errors
 from nova_containervm.images import store
 
@@ -67,9 +68,12 @@ def open_store(root):
     plain = store.ImageStore(root)
     for name in plain.layers():
         info = plain.layer_info(name)
-        if info is not None and 'access_mode' in info:
-            return store.ImageStore(root, access_mode=info['access_mode'],
-                                    owner=tuple(info['owner']))
+        if info is None or 'access_mode' not in info:
+            continue
+        if info['access_mode'] == 'block':
+            return diskstore.DiskStore(root, owner=tuple(info['owner']))
+        return store.ImageStore(root, access_mode=info['access_mode'],
+                                owner=tuple(info['owner']))
     return plain
 
 

@@ -32,9 +32,10 @@ def _run(*command):
 
 
 def _nova_compute():
-    """User and settings of the running nova-compute.
+    """User, programs and settings of the running nova-compute.
 
-    :returns: uid and the arguments that name its configuration
+    :returns: uid, the directory that it is run from, and the arguments that
+        name its configuration
     """
     for entry in pathlib.Path('/proc').iterdir():
         if not entry.name.isdigit():
@@ -46,8 +47,9 @@ def _nova_compute():
             continue
         names = [os.path.basename(word) for word in words[:2]]
         if 'nova-compute' in names:
-            return uid, [word for word in
-                         words[names.index('nova-compute') + 1:] if word]
+            at = names.index('nova-compute')
+            return uid, os.path.dirname(words[at]), [
+                word for word in words[at + 1:] if word]
     raise AssertionError('nova-compute does not run')
 
 
@@ -80,18 +82,18 @@ class Host:
                         '--name').split())
 
     @staticmethod
-    def as_nova(command, *arguments):
+    def as_nova(name, *arguments):
         """Run a tool of ours as nova-compute's user, with its settings.
 
-        :param command: absolute path
+        :param name: a program beside nova-compute
         """
-        uid, settings = _nova_compute()
+        uid, directory, settings = _nova_compute()
+        user = pwd.getpwuid(uid)
         return subprocess.run(
-            [str(command), *settings, *arguments], user=uid,
-            group=pwd.getpwuid(uid).pw_gid, capture_output=True, text=True,
-            extra_groups=os.getgrouplist(pwd.getpwuid(uid).pw_name,
-                                         pwd.getpwuid(uid).pw_gid),
-            timeout=120, cwd='/')
+            [os.path.join(directory, name), *settings, *arguments],
+            user=uid, group=user.pw_gid, extra_groups=os.getgrouplist(
+                user.pw_name, user.pw_gid),
+            capture_output=True, text=True, timeout=120, cwd='/')
 
     def mounts(self):
         with open('/proc/self/mountinfo') as f:

@@ -193,6 +193,19 @@ def test_ctrl_c_stops_the_server(probe, small, made, name):
     assert running.returncode == containers.STOPPED_CODE
 
 
+def test_volume(cloud, volume, probe, small, made, name):
+    """What is on a volume is there for the next server."""
+    data = volume()
+    for script, expected in (('echo kept >/data/file', ''),
+                             ('cat /data/file', 'kept\n')):
+        made.append(name)
+        assert client('run', *small, '--name', name, '-v',
+                      '%s:/data' % data.name, probe.id, 'sh', '-c',
+                      script).endswith(expected)
+        cloud.delete(cloud.compute.find_server(name))
+        cloud.wait_volume(data, 'available')
+
+
 def test_from(cloud, builder, small, made, name, tmp_path):
     """skopeo fetches; what docker alone knows survives."""
     archive = builder.build(

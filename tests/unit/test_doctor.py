@@ -26,6 +26,8 @@ from nova_containervm.cli import doctor as doctor_cli
 from nova_containervm import conf
 from nova_containervm import doctor
 from nova_containervm import hostcheck
+from nova_containervm.images import mkerofs
+from nova_containervm import transports
 from tests.unit import test_hostcheck
 
 CONF = conf.CONF
@@ -189,6 +191,13 @@ class DoctorTestCase(base.BaseTestCase):
         found = self._libvirt(kinds=('virtiofs',))
         self.assertIn((doctor.ERROR, 'transport'), levels(found))
 
+    def test_every_transport_is_looked_at(self):
+        self.set('allowed_transports', ['virtiofs', 'block'], 'containervm')
+        found = self._libvirt(kinds=('path', 'handle'))
+        self.assertEqual(
+            [(doctor.OK, 'transport'), (doctor.ERROR, 'transport')],
+            [entry for entry in levels(found) if entry[1] == 'transport'])
+
     def test_old_libvirt_does_not_say(self):
         self.assertNotIn('transport',
                          [f.subject for f in self._libvirt(kinds=())])
@@ -254,6 +263,32 @@ class DoctorTestCase(base.BaseTestCase):
                 f_bavail=free >> 12, f_frsize=4096)):
             self.assertEqual([(level, 'instances_path')],
                              levels(doctor.check_instances_path(None)))
+
+    # Transports
+
+    def _transports(self, **kwargs):
+        with mock.patch.object(transports, 'check', **kwargs):
+            return levels(doctor.check_transports(None))
+
+    def test_transports(self):
+        self.assertEqual([(doctor.OK, 'transport')], self._transports())
+
+    def test_transport_lacks_its_program(self):
+        self.assertEqual([(doctor.ERROR, 'transport')], self._transports(
+            side_effect=exception.InvalidConfiguration('mkfs.erofs')))
+
+    @ddt.data(((1, 8, 6), []), ((1, 5), [(doctor.NOTE, 'transport')]))
+    @ddt.unpack
+    def test_old_mkfs(self, version, more):
+        self.set('rootfs_transport', 'block', 'containervm')
+        with mock.patch.object(mkerofs, 'find',
+                               return_value=mkerofs.Tool('/x', version)):
+            self.assertEqual([(doctor.OK, 'transport'), *more],
+                             self._transports())
+
+    def test_transports_as_another_user(self):
+        self.set('instances_path', '/nowhere')
+        self.assertEqual([(doctor.NOTE, 'transport')], self._transports())
 
     # The privileged helper
 

@@ -19,8 +19,10 @@ import ddt
 import jsonschema
 from oslotest import base
 
+from nova_containervm import conf
 from nova_containervm.guest import overrides
 from nova_containervm import ops
+from nova_containervm import transports
 
 DIRECTORY = (pathlib.Path(__file__).resolve().parents[2] / 'etc' / 'glance' /
              'metadefs')
@@ -98,10 +100,17 @@ class MetadefsTestCase(base.BaseTestCase):
             set(load(OVERRIDES)['properties']))
 
     def test_image(self):
-        names = set(load(IMAGES)['properties'])
-        self.assertEqual({overrides.PREFIX + 'ref', 'trait:' + ops.TRAIT},
-                         names)
-        self.assertIn('ref', overrides.IGNORED)
+        properties = load(IMAGES)['properties']
+        self.assertEqual(
+            {'containervm_ref', transports.PROPERTY, 'trait:' + ops.TRAIT,
+             *('trait:' + trait for trait in transports.TRAITS.values())},
+            set(properties))
+        self.assertEqual(list(conf.TRANSPORTS),
+                         properties[transports.PROPERTY]['enum'])
+        for name in properties:
+            if name.startswith(overrides.PREFIX):
+                self.assertIn(name.removeprefix(overrides.PREFIX),
+                              overrides.IGNORED)
 
     def _parse(self, name, value):
         overrides.parse(image={name: str(value)})

@@ -82,8 +82,10 @@ def up(cfg):
         if running and changed:
             remark('changed: ' + ', '.join(sorted(changed)))
     if running:
+        # One that is new is not there to be stopped.
+        known = sup.info()
         affected = [p for p in services.programs(cfg)
-                    if uses_changed(p.name, changed)]
+                    if p.name in known and uses_changed(p.name, changed)]
         if reinstalled or code_is_newer(cfg, sup):
             affected += [p for p in services.programs(cfg)
                          if p.name == 'nova-compute' and p not in affected]

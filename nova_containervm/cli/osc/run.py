@@ -138,6 +138,7 @@ class Run(base.Documented, command.ShowOne):
         finally:
             if args.rm:
                 sdk.compute.delete_server(server.id, ignore_missing=True)
+                sdk.compute.wait_for_delete(server, interval=base.INTERVAL)
 
     def _create(self, sdk, args):
         image = base.find_image(sdk, args.image)

@@ -12,6 +12,8 @@
 
 """Images as disks: the same files, whichever mkfs.erofs makes them."""
 
+import contextlib
+import io
 import os
 import random
 import subprocess
@@ -19,6 +21,7 @@ import unittest
 
 import ddt
 
+from nova_containervm.cli import store as store_cli
 from nova_containervm.images import errors
 from nova_containervm.images import limits
 from nova_containervm.images import mkerofs
@@ -182,6 +185,15 @@ class DiskStoreTestCase(base.StoreTestCase):
         super().setUp()
         self.where = self.store('block')
         self.data = builders.docker([_layer()])
+
+    def test_the_command_knows_it(self):
+        self.ensure(self.data, where=self.where)
+        for words, status in ((['list'], 0), (['verify', '--repair'], 0),
+                              (['verify'], 0)):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                self.assertEqual(status, store_cli.main(
+                    ['--root', self.where.root, *words]), out.getvalue())
+        self.assertIsNotNone(self.where.lookup('image'))
 
     def test_the_same_layers_are_one_disk(self):
         made = []
