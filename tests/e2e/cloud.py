@@ -44,11 +44,14 @@ class Cloud:
 
     def create(self, name, image, flavor='c1.small', network='public',
                wait='ACTIVE', timeout=180, **kwargs):
-        """Create a server and wait for its state."""
+        """Create a server and wait for its state.
+
+        :param image: None if it boots a volume
+        """
         kwargs.setdefault('networks', [
             {'uuid': self.sdk.network.find_network(network).id}])
         server = self.compute.create_server(
-            name=name, image_id=image.id,
+            name=name, **({'image_id': image.id} if image else {}),
             flavor_id=self.compute.find_flavor(flavor).id, **kwargs)
         if wait:
             server = self.wait(server, wait, timeout)
