@@ -87,6 +87,13 @@ class Bench:
         assert len(os.listdir('/proc/self/fd')) == before, 'descriptors leak'
         assert time.monotonic() - start < SLOW, 'slow'
 
+    def raw(self, decisions):
+        """Inputs that are archives themselves, made of decisions."""
+        made = grammar.Grammar(grammar.Draw(decisions), self.canary)
+        layers = made.layers()
+        return [b'\6' + layers[0], *(b'\7' + make(layers) for make in (
+            builders.docker, builders.oci, builders.docker_v1))]
+
     def survey(self, data):
         """Read a whole archive; nothing is unpacked."""
         try:

@@ -55,6 +55,10 @@ class Run:
         self._bench.count = self._bench.accepted = 0
         self._end = time.process_time() + args.seconds
 
+    def raw(self, decisions):
+        """See checks.Bench.raw."""
+        return self._bench.raw(decisions)
+
     def over(self):
         return time.process_time() >= self._end
 
@@ -119,9 +123,12 @@ def coverage_guided(run, artifacts):
     corpus = os.path.join(run.place, 'corpus')
     os.mkdir(corpus)
     rng = random.Random(1)
-    for number in range(100):
+    inputs = [sample(rng) for _ in range(100)]
+    for decisions in inputs[:5]:
+        inputs += run.raw(decisions)
+    for number, data in enumerate(inputs):
         with open('%s/%d' % (corpus, number), 'wb') as out:
-            out.write(sample(rng))
+            out.write(data)
     atheris.Setup([sys.argv[0], corpus, '-max_len=20480', '-timeout=60',
                    '-artifact_prefix=%s-' % artifacts], target)
     atheris.Fuzz()
