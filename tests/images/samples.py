@@ -186,9 +186,11 @@ def implied():
     """Files whose directories have no member, or are links below."""
     first = (_base().dir('usr', mode=0o750, uid=5).dir('usr/lib', mode=0o711)
              .file('usr/lib/a', b'a').symlink('lib', 'usr/lib')
-             .symlink('abs', '/usr/lib').dir('var').end())
+             .symlink('abs', '/usr/lib').dir('var')
+             .symlink('nowhere', 'srv/made/later').end())
     second = (builders.Tar().file('usr/lib/b', b'b').file('lib/c', b'c')
-              .file('abs/deep/d', b'd').file('new/dir/e', b'e').end())
+              .file('abs/deep/d', b'd').file('new/dir/e', b'e')
+              .file('nowhere/f', b'f').end())
     third = builders.Tar().dir('usr', mode=0o700).file('lib/c', b'C').end()
     return [first, second, third]
 

@@ -154,6 +154,9 @@ SYMLINKS = [
         [('symlink', 'out', '%c')], [('file', 'out/x', b'bad')])),
     Attack('dotdot link in a lower layer', _layers(
         [('symlink', 'out', '../../canary')], [('file', 'out/x', b'b')])),
+    Attack('lower link that leads nowhere yet', _layers(
+        [('symlink', 'out', '../../new/%c/place')],
+        [('file', 'out/x', b'bad')]), there={'out': 'link'}),
     Attack('file over a lower link', _layers(
         [('symlink', 'f', '%c/keep')], [('file', 'f', b'bad')]),
         there={'f': 'file'}),

@@ -12,11 +12,14 @@
 
 """The image store: every format in, one image out, nothing left over."""
 
+import errno
 import gzip
+import itertools
 import json
 import multiprocessing
 import os
 import time
+from unittest import mock
 
 import ddt
 
@@ -321,6 +324,60 @@ class StoreTestCase(base.StoreTestCase):
     def test_impossible_image_id(self):
         with self.assertRaises(errors.StoreError):
             self.store().ensure('../x', list)
+
+
+@ddt.ddt
+class FullDiskTestCase(base.StoreTestCase):
+    """There is no room left, from some call on, in both processes."""
+
+    @ddt.data('mkdir', 'open', 'write', 'setxattr', 'link', 'mknod', 'rename')
+    def test_from_some_call_on(self, name):
+        where = self.store()
+        data = builders.docker(_layers())
+        real = getattr(os, name)
+        for after in (0, 1, 2, 4, 7, 12, 20, 33, 55, 90, 150, 250):
+            calls = itertools.count()
+
+            def full(*args, after=after, calls=calls, **kwargs):
+                creates = name != 'open' or args[1] & os.O_CREAT
+                if creates and next(calls) >= after:
+                    raise OSError(errno.ENOSPC, 'No space left on device')
+                return real(*args, **kwargs)
+            with mock.patch.object(os, name, full):
+                try:
+                    self.ensure(data, where=where)
+                    break
+                except errors.NoSpace as exc:
+                    self.assertIn('no space left', str(exc))
+            where.prepare()
+            where.sweep()
+            self.assertEqual([], os.listdir(where.path('tmp')))
+            self.assertEqual([], os.listdir(where.path('images')))
+            self.assertEqual({}, where.verify())
+            where.prune(set(), 0)
+            self.assertNothingLeft(where)
+        else:
+            self.fail('there was never room enough')
+        self.assertGreater(after, 0)
+        self.assertEqual({}, where.verify())
+
+    def test_leftovers_are_swept_without_room(self):
+        where = self.store()
+        where.prepare()
+        tree = where.path('tmp', '5f000000-aaaaaaaaaaaa', 'b0', 'tree')
+        os.makedirs(tree)
+        with mock.patch('os.mkdir', side_effect=OSError(errno.ENOSPC, '')):
+            where.sweep()
+        self.assertNothingLeft(where)
+
+    def test_large_attribute(self):
+        data = builders.docker([Tar().file('f', pax={
+            'SCHILY.xattr.user.a': b'x' * 2000}).end()])
+        with mock.patch('os.setxattr',
+                        side_effect=OSError(errno.ENOSPC, '')), \
+                mock.patch('os.fstatvfs', return_value=mock.Mock(f_bavail=0)):
+            with self.assertRaises(errors.NoSpace):
+                self.ensure(data)
 
 
 class ChainTestCase(base.StoreTestCase):
