@@ -181,9 +181,13 @@ class OwnTree:
                 st = os.fstat(dst)
                 both.append((names.join(real, below),
                              *self._form.identity(dst), 0, st.st_mtime_ns))
-        with _KeptTime(above):
+        root = self._own.root
+        with _KeptTime(root), _KeptTime(above):
+            # Out of the way of what it may replace: directories above it.
+            aside = fsutil.free_name(root, source)
+            os.rename(base, aside, src_dir_fd=above, dst_dir_fd=root)
             trees.merge(source, goal, same)
-            os.rmdir(base, dir_fd=above)
+            os.rmdir(aside, dir_fd=root)
         self._own.forget()
         self._record.add(b'm', path, 0, 0, 0, 0, 0, 0, real)
         for fields in both:

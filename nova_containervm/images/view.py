@@ -58,6 +58,11 @@ class View:
         self._cache = {}
         self._opened = 0
 
+    @property
+    def root(self):
+        """Descriptor of the topmost tree."""
+        return self._root.dirs[0][1]
+
     def forget(self):
         """Close what is cached: the trees have changed."""
         for found in self._cache.values():
