@@ -296,9 +296,10 @@ class ImageStore(upkeep.Upkeep):
                 raise
             plan = build.plan(found, ref, self._architecture, self._limits)
             with self._lock('store'):
-                self._publish(image_id, record, ref, plan, sink, helper)
+                self._publish(image_id, record, ref, plan, sink, helper,
+                              path)
 
-    def _publish(self, image_id, record, ref, plan, sink, helper):
+    def _publish(self, image_id, record, ref, plan, sink, helper, place):
         existing = {c: 'layers/' + short(c) for c in plan.chain_ids
                     if self._layer_ok(short(c), c)}
         items = build.arrange(plan, sink, self.root, existing)
@@ -327,7 +328,7 @@ class ImageStore(upkeep.Upkeep):
             'group': files.get('etc/group', ''),
             'size': sum(s.facts['size'] for s in plan.layers),
             'entries': sum(s.facts['entries'] for s in plan.layers),
-        })
+        }, via=place)
 
     def _publish_layer(self, directory, chain, diff_id, facts, helper):
         """Give a finished layer its name in layers/."""

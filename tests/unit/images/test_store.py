@@ -31,6 +31,9 @@ from tests.unit.images.builders import Tar
 from tests.unit.images import trees
 
 
+_RENAME = os.rename
+
+
 def _layers():
     first = (Tar().dir('etc').file('etc/passwd', b'root:x:0:0::/:/bin/sh\n')
              .file('etc/group', b'root:x:0:\n').dir('d')
@@ -315,6 +318,21 @@ class StoreTestCase(base.StoreTestCase):
                     os.chown(os.path.join(path, name), 64055, 64056)
         where.sweep()
         self.assertNothingLeft(where)
+
+    def test_killed_while_the_record_is_written(self):
+        where = self.store()
+        pid = os.fork()
+        if pid == 0:
+            # Just before the record gets its name.
+            with mock.patch('os.rename', side_effect=lambda a, b, **_more: (
+                    os._exit(7) if b.endswith('.json') and '/images/' in b
+                    else _RENAME(a, b))):
+                self.ensure(builders.docker(_layers()), where=where)
+            os._exit(0)
+        self.assertEqual(7, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        self.ensure(builders.docker(_layers()), where=where)
+        self.assertEqual(['image.json'], os.listdir(where.path('images')))
+        self.assertEqual([], os.listdir(where.path('tmp')))
 
     def test_record_of_another_mode_does_not_count(self):
         self.ensure(builders.docker(_layers()))
