@@ -19,6 +19,7 @@ import os
 import queue
 import threading
 
+from cryptography import exceptions as crypto_exceptions
 from nova import exception
 from oslo_log import log as logging
 
@@ -156,7 +157,8 @@ class ImageService:
         :param form: of conf.IMAGE_FORMS
         :param ref: which image of several in one archive
         :returns: a :class:`image_store.StoredImage`
-        :raises exception.ImageUnacceptable: it cannot be run
+        :raises exception.ImageUnacceptable: it cannot be run, or its
+            signature is wrong
         """
         fetch = functools.partial(download, self._api, context, image_id,
                                   trusted_certs)
@@ -164,6 +166,11 @@ class ImageService:
             return self._store(form).ensure(image_id, fetch, ref=ref)
         except image_errors.ImageError as e:
             raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
+        except crypto_exceptions.InvalidSignature:
+            # It has no words of its own.
+            raise exception.ImageUnacceptable(
+                image_id=image_id, reason='its signature is not that of the '
+                'image: one of the two was altered')
 
     def known(self, image_id, form):
         """Whether anything of an image is on this host."""
@@ -196,12 +203,16 @@ class ImageService:
         return image.get('properties') or {}
 
     def cache(self, context, image_id, properties):
-        """Have an image ready. Returns whether it had to be fetched."""
+        """Have an image ready, and let it count as used now.
+
+        :param properties: of the image, as docker_properties() returns them
+        :returns: whether it had to be fetched
+        """
         form = transports.choices(properties, image_id).image_form
-        if self._store(form).lookup(image_id) is not None:
-            return False
-        self.get(context, image_id, form)
-        return True
+        ref = properties.get('containervm_ref')
+        known = self._store(form).lookup(image_id, ref) is not None
+        self.get(context, image_id, form, ref)
+        return not known
 
     def age(self, in_use, max_age):
         """Remove images that no server has used for ``max_age`` seconds."""

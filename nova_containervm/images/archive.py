@@ -70,7 +70,7 @@ def parse(blob):
     :raises NotAnImage: it is not JSON, or neither object nor list
     """
     try:
-        document = json.loads(blob.raw)
+        document = json.loads(blob.raw.decode())
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict | list):

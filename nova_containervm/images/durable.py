@@ -108,9 +108,15 @@ def sync_dir(path):
         os.close(fd)
 
 
-def write_json(path, document):
-    """Write a file so that it is there as a whole or not at all."""
+def write_json(path, document, via=None):
+    """Write a file so that it is there as a whole or not at all.
+
+    :param via: directory to write it in first, None for its own; there a
+        process that is killed may leave a file
+    """
     temporary = '%s.%d.new' % (path, os.getpid())
+    if via is not None:
+        temporary = os.path.join(via, os.path.basename(temporary))
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC
                  | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:

@@ -74,35 +74,43 @@ class Fitter:
         return False
 
     def _imply(self, path):
-        if self._hidden(path, itself=True):
+        if not self._own.is_dir(path) or self._hidden(path, itself=True):
             return
         below = self._lower.is_dir(path)
         if below:
-            if self._own.is_dir(path):
-                self._own.imitate(path)
+            self._own.imitate(path)
         elif below is False and self._lower.is_link(path):
-            real = self._lower.resolve(path)
-            if real is not None and self._lower.is_dir(real):
+            real = self._lower.resolve(path, missing=True)
+            if real is not None and self._lower.is_dir(real) is not False:
                 self._move(path, real)
         # Else nothing, or a file below: the directory takes its place.
 
     def _move(self, path, real):
         """The directory is a link below: its contents belong elsewhere."""
+        mtime = self._facts.implied[path]
         target = b''
         for part in real.split(b'/') if real else []:
             target = names.join(target, part)
             there = self._own.is_dir(target)
-            if there is None:
-                self._own.make_dir(target)
-                self._facts.implied[target] = 0
+            if self._own.is_whiteout(target):
+                # What the link leads to is removed, then made again.
+                self._own.make_opaque(target, mtime)
+                self._facts.implied[target] = mtime
+                self._facts.whiteouts.discard(target)
+                self._facts.opaque.add(target)
+            elif there is None:
+                self._own.make_dir(target, mtime)
+                self._facts.implied[target] = mtime
                 self._imply(target)
             elif not there:
                 raise errors.BadMember(
                     '%s is a symbolic link to %s in a lower layer, and a '
                     'file in this one' % (errors.quote(path),
                                           errors.quote(real)))
-        self._own.move(path, real)
+        explicit = self._own.move(path, real, self._facts.implied)
         self._rename(path, real)
+        for target in explicit:
+            self._facts.implied.pop(target, None)
 
     def _rename(self, old, new):
         """Facts below *old* are now below *new*."""

@@ -102,7 +102,7 @@ def _set_xattr(target, name, value):
     except OSError as exc:
         label = errors.quote(name)
         if exc.errno in (errno.ENOSPC, errno.E2BIG, errno.ERANGE) \
-                and len(value) > 1024:
+                and len(value) > 1024 and os.fstatvfs(target).f_bavail:
             raise errors.BadMember(
                 'the extended attribute %s (%d bytes) does not fit on the '
                 'file system of this host' % (label, len(value)))

@@ -43,6 +43,14 @@ def lstat(name, dir_fd):
         return None
 
 
+def free_name(*fds):
+    """A name that none of the open directories has."""
+    number = 0
+    while any(lstat(b'aside%d' % number, fd) for fd in fds):
+        number += 1
+    return b'aside%d' % number
+
+
 def is_whiteout(st):
     """Whether this is overlayfs' mark for a removed name."""
     return stat.S_ISCHR(st.st_mode) and st.st_rdev == 0

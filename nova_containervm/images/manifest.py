@@ -28,6 +28,7 @@ import os
 import zlib
 
 from nova_containervm.images import fsutil
+from nova_containervm.images import names
 
 _BATCH = 256
 #: In place of the check of extended attributes: not checked.
@@ -93,6 +94,13 @@ def _records(fd):
                 yield numbers, path, more
 
 
+def _take_below(entries, path):
+    """Remove what is below a path; returned by what follows the path."""
+    prefix = path + b'/'
+    return {old[len(prefix):]: entries.pop(old)
+            for old in [p for p in entries if p.startswith(prefix)]}
+
+
 def read(fd):
     """What a layer must hold.
 
@@ -107,14 +115,15 @@ def read(fd):
             opaque.add(path)
         elif kind == b'-':
             entries.pop(path, None)
-            for old in [p for p in entries if p.startswith(path + b'/')]:
-                del entries[old]
+            _take_below(entries, path)
         elif kind == b'm':
-            prefix = path + b'/'
-            for old in [p for p in entries if p.startswith(prefix)]:
-                entries[(more + b'/' if more else b'')
-                        + old[len(prefix):]] = entries.pop(old)
+            below = _take_below(entries, path)
             entries.pop(path, None)
+            moved = {names.join(more, p): e for p, e in below.items()}
+            for new, entry in moved.items():
+                if entry[0] != b'd' and entries.get(new, b'-')[0] == b'd':
+                    _take_below(entries, new)
+            entries.update(moved)
         else:
             entries[path] = (kind, int(numbers[1], 8), *map(
                 int, numbers[2:6]), int(numbers[6], 16), more)

@@ -196,8 +196,8 @@ class Merged:
         """Whether a path is a symbolic link."""
         return isinstance(self._find(path), bytes)
 
-    def resolve(self, path):
-        """The path without symbolic links, None when it leads nowhere."""
+    def resolve(self, path, missing=False):
+        """See view.View.resolve."""
         todo = path.split(b'/') if path else []
         done = b''
         links = 0
@@ -212,6 +212,8 @@ class Merged:
                         if p] + todo
                 done = b''
                 continue
+            if node is None and missing:
+                return b'/'.join([where, *todo])
             if node is None or todo and not isinstance(node, dict):
                 return None
             done = where
@@ -269,21 +271,27 @@ class _OwnTree:
     def imitate(self, path):
         pass
 
-    def make_dir(self, path):
+    def make_dir(self, path, _mtime):
         parent, base = self._split(path)
         parent[base] = {}
 
-    def move(self, path, real):
+    make_opaque = make_dir  # the facts say the rest
+
+    def move(self, path, real, implied):
         parent, base = self._split(path)
-        todo = [(parent.pop(base), _find(self._root, real))]
+        explicit = []
+        todo = [(parent.pop(base), _find(self._root, real), b'')]
         while todo:
-            source, goal = todo.pop()
+            source, goal, below = todo.pop()
+            if below and path + b'/' + below not in implied:
+                explicit.append(names.join(real, below))
             for name, node in source.items():
                 if isinstance(node, dict) and isinstance(goal.get(name),
                                                          dict):
-                    todo.append((node, goal[name]))
+                    todo.append((node, goal[name], names.join(below, name)))
                 else:
                     goal[name] = node
+        return explicit
 
     def is_whiteout(self, path):
         parent, base = self._split(path)

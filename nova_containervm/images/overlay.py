@@ -119,41 +119,80 @@ class OwnTree:
     def imitate(self, path):
         """Give a directory the attributes of the one below."""
         fd = self._dir(path)
-        lower_fd = self._lower.find(path).dirs[0][1]
-        mode, uid, gid = self._form.identity(lower_fd)
+        self._imitate(fd, self._lower.find(path).dirs[0][1])
+        self._recorded(path, fd)
+
+    def _imitate(self, fd, model):
+        """Give an open directory the attributes and time of another."""
+        mode, uid, gid = self._form.identity(model)
         for name in self._form.copied_xattrs(fd):
             os.removexattr(fd, name)
-        xattrs = self._form.copied_xattrs(lower_fd)
-        for name, value in xattrs.items():
+        for name, value in self._form.copied_xattrs(model).items():
             os.setxattr(fd, name, value)
         if self._form.name == 'passthrough':
             self._form.apply(fd, mode, uid, gid)
-        st = os.fstat(lower_fd)
+        st = os.fstat(model)
         os.utime(fd, ns=(st.st_mtime_ns, st.st_mtime_ns))
-        self._record.add(b'd', path, mode, uid, gid, 0, st.st_mtime_ns, 0,
-                         manifest.ANY)
 
-    def make_dir(self, path):
+    def _recorded(self, path, fd):
+        """Record a directory as it is now."""
+        mode, uid, gid = self._form.identity(fd)
+        self._record.add(b'd', path, mode, uid, gid, 0,
+                         os.fstat(fd).st_mtime_ns, 0, manifest.ANY)
+
+    def make_dir(self, path, mtime):
         """An implied directory; the one above exists."""
         parent, base = names.split(path)
         fd = self._dir(parent)
         with _KeptTime(fd):
             os.mkdir(base, 0o700, dir_fd=fd)
         self._own.forget()
-        self._form.apply(self._dir(path), stat.S_IFDIR | 0o755, 0, 0)
+        fd = self._dir(path)
+        mode, mtime = stat.S_IFDIR | 0o755, forms.clamp_time(mtime)
+        self._form.apply(fd, mode, 0, 0)
+        os.utime(fd, ns=(mtime, mtime))
+        self._record.add(b'd', path, mode, 0, 0, 0, mtime)
 
-    def move(self, path, real):
-        """Move the contents of one directory into another, and remove it."""
+    def make_opaque(self, path, mtime):
+        """Likewise, in place of a whiteout; it hides the same."""
+        self.remove_whiteout(path)
+        self.make_dir(path, mtime)
+        os.setxattr(self._dir(path), forms.OPAQUE, b'y')
+
+    def move(self, path, real, implied):
+        """Move the contents of one directory into another, and remove it.
+
+        :param implied: directories without a member of their own
+        :returns: paths of directories that both had, and that have a member
+            in the moved one
+        """
         self._own.forget()  # so that it does not happen in between
         parent, base = names.split(path)
         source, goal, above = map(self._dir, (path, real, parent))
-        with _KeptTime(above):
-            trees.merge(source, goal)
-            if forms.is_opaque(source):
-                os.setxattr(goal, forms.OPAQUE, b'y')
-            os.rmdir(base, dir_fd=above)
+        explicit, both = [], []
+
+        def same(below, src, dst):
+            if forms.is_opaque(src):
+                os.setxattr(dst, forms.OPAQUE, b'y')
+            if below and path + b'/' + below not in implied:
+                self._imitate(dst, src)
+                explicit.append(names.join(real, below))
+            if below:
+                st = os.fstat(dst)
+                both.append((names.join(real, below),
+                             *self._form.identity(dst), 0, st.st_mtime_ns))
+        root = self._own.root
+        with _KeptTime(root), _KeptTime(above):
+            # Out of the way of what it may replace: directories above it.
+            aside = fsutil.free_name(root, source)
+            os.rename(base, aside, src_dir_fd=above, dst_dir_fd=root)
+            trees.merge(source, goal, same)
+            os.rmdir(aside, dir_fd=root)
         self._own.forget()
         self._record.add(b'm', path, 0, 0, 0, 0, 0, 0, real)
+        for fields in both:
+            self._record.add(b'd', *fields, 0, manifest.ANY)
+        return explicit
 
     def is_whiteout(self, path):
         """Whether a path is a mark that hides a lower name."""

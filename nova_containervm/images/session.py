@@ -17,6 +17,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -30,6 +31,8 @@ LOG = logging.getLogger(__name__)
 MAX_ANSWER = 8 * 1024 * 1024
 _RECV = 256 * 1024
 START_TIMEOUT = 60
+#: Names of sessions.
+NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
 #: What runs in the helper: the package's parent directory comes as argument,
 #: since -I keeps everything else off the module path.
 BOOT = ('import sys; sys.path.insert(0, sys.argv.pop(1)); '

@@ -26,6 +26,7 @@ image is published holds the store's lock, and so does who removes one.
 import base64
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import logging
 import os
@@ -218,6 +219,16 @@ class ImageStore(upkeep.Upkeep):
             with contextlib.suppress(OSError):
                 os.utime(record)  # prune() goes by it
             return found
+        try:
+            return self._fetch(image_id, record, fetch, ref,
+                               context_name or image_id)
+        except OSError as exc:
+            if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise errors.NoSpace('no space left in the image store %s'
+                                     % self.root)
+            raise
+
+    def _fetch(self, image_id, record, fetch, ref, label):
         self.prepare()
         with self._lock('image-' + os.path.basename(record)[:-5]):
             found = self.lookup(image_id, ref)
@@ -227,11 +238,6 @@ class ImageStore(upkeep.Upkeep):
             start = time.monotonic()
             try:
                 self._fill(image_id, record, fetch, ref)
-            except OSError as exc:
-                if exc.errno in (28, 122):
-                    raise errors.NoSpace('no space left in the image store '
-                                         '%s' % self.root)
-                raise
             finally:
                 self.sweep()
             found = self.lookup(image_id, ref)
@@ -240,7 +246,7 @@ class ImageStore(upkeep.Upkeep):
                                         'as it was stored' % image_id)
             LOG.info('Unpacked docker image %(name)s: %(layers)d layers, '
                      '%(entries)d entries, %(size)d bytes in %(time).1f s',
-                     {'name': context_name or image_id,
+                     {'name': label,
                       'layers': len(found.chain_ids),
                       'entries': found.entries, 'size': found.size,
                       'time': time.monotonic() - start})
@@ -290,9 +296,10 @@ class ImageStore(upkeep.Upkeep):
                 raise
             plan = build.plan(found, ref, self._architecture, self._limits)
             with self._lock('store'):
-                self._publish(image_id, record, ref, plan, sink, helper)
+                self._publish(image_id, record, ref, plan, sink, helper,
+                              path)
 
-    def _publish(self, image_id, record, ref, plan, sink, helper):
+    def _publish(self, image_id, record, ref, plan, sink, helper, place):
         existing = {c: 'layers/' + short(c) for c in plan.chain_ids
                     if self._layer_ok(short(c), c)}
         items = build.arrange(plan, sink, self.root, existing)
@@ -321,7 +328,7 @@ class ImageStore(upkeep.Upkeep):
             'group': files.get('etc/group', ''),
             'size': sum(s.facts['size'] for s in plan.layers),
             'entries': sum(s.facts['entries'] for s in plan.layers),
-        })
+        }, via=place)
 
     def _publish_layer(self, directory, chain, diff_id, facts, helper):
         """Give a finished layer its name in layers/."""

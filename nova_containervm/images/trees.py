@@ -17,6 +17,7 @@ import stat
 
 from nova_containervm.images import forms
 from nova_containervm.images import fsutil
+from nova_containervm.images import names
 
 
 def copy_file(src_fd, src, dst_fd, dst):
@@ -48,40 +49,44 @@ def _both(source, goal, enter, leave):
 
     :param enter: function(source, goal) of two open directories; returns the
         names of directories, which both have, to go into
-    :param leave: function(source, goal), called when these are done
+    :param leave: function(path, source, goal), called when these are done
     """
-    stack = [(os.dup(source), os.dup(goal), None)]
+    stack = [(b'', os.dup(source), os.dup(goal), None)]
     try:
         while stack:
-            src, dst, left = stack[-1]
+            path, src, dst, left = stack[-1]
             if left is None:
                 left = enter(src, dst)
-                stack[-1] = src, dst, left
+                stack[-1] = path, src, dst, left
             if left:
                 name = left.pop()
                 child = fsutil.open_dir(name, dir_fd=src)
-                stack.append((child, fsutil.open_dir(name, dir_fd=dst), None))
+                stack.append((names.join(path, name), child,
+                              fsutil.open_dir(name, dir_fd=dst), None))
                 continue
-            leave(src, dst)
+            leave(path, src, dst)
             stack.pop()
             os.close(src)
             os.close(dst)
     finally:
-        for src, dst, _left in stack:
+        for _path, src, dst, _left in stack:
             os.close(src)
             os.close(dst)
 
 
-def merge(source, goal):
+def merge(source, goal, same):
     """Move everything in one open directory into another.
 
     The times of directories stay as they were.
+
+    :param same: function(path, source, goal), called for each directory that
+        both have, themselves included, when it is done
     """
     times = []
 
     def enter(src, dst):
         common = []
-        times.append(os.fstat(dst))
+        times.append((os.fstat(src), os.fstat(dst)))
         for name in map(os.fsencode, os.listdir(src)):
             there = fsutil.lstat(name, dst)
             if there is not None:
@@ -93,10 +98,11 @@ def merge(source, goal):
             os.rename(name, name, src_dir_fd=src, dst_dir_fd=dst)
         return common
 
-    def leave(src, dst):
+    def leave(path, src, dst):
         fsutil.empty_dir(src)
-        st = times.pop()
-        os.utime(dst, ns=(st.st_atime_ns, st.st_mtime_ns))
+        for fd, st in zip((src, dst), times.pop(), strict=True):
+            os.utime(fd, ns=(st.st_atime_ns, st.st_mtime_ns))
+        same(path, src, dst)
 
     _both(source, goal, enter, leave)
 
@@ -117,7 +123,7 @@ def clone(source, goal):
                         follow_symlinks=False)
         return dirs
 
-    def leave(src, dst):
+    def leave(_path, src, dst):
         st = os.fstat(src)
         for name in os.listxattr(src):
             os.setxattr(dst, name, os.getxattr(src, name))

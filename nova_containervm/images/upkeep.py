@@ -21,6 +21,7 @@ import time
 
 from nova_containervm.images import durable
 from nova_containervm.images import errors
+from nova_containervm.images import session
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class Upkeep:
         try:
             LOG.info('Removing what is left of %d interrupted downloads',
                      len(dead))
-            with self.session() as (helper, _path):
+            with self._broom(dead) as helper:
                 for name, _fd in dead:
                     try:
                         self._remove_session(helper, name)
@@ -90,6 +91,29 @@ class Upkeep:
         finally:
             for _name, fd in dead:
                 os.close(fd)
+
+    @contextlib.contextmanager
+    def _broom(self, dead):
+        """A helper process to remove dead sessions with.
+
+        It works in the directory of one of them: there may be no room left
+        for another. That one becomes the last.
+        """
+        for item in dead:
+            name, lock = item
+            if session.NAME.fullmatch(name):
+                dead.remove(item)
+                dead.append(item)
+                helper = session.Session(self.root, self._mode, self._owner,
+                                         self._launch, name)
+                try:
+                    helper.hold(lock)
+                    yield helper
+                finally:
+                    helper.close()
+                return
+        with self.session() as (helper, _path):
+            yield helper
 
     # -- listing ----------------------------------------------------------
 

@@ -58,6 +58,11 @@ class View:
         self._cache = {}
         self._opened = 0
 
+    @property
+    def root(self):
+        """Descriptor of the topmost tree."""
+        return self._root.dirs[0][1]
+
     def forget(self):
         """Close what is cached: the trees have changed."""
         for found in self._cache.values():
@@ -124,10 +129,12 @@ class View:
         return (found is not None and found.dirs is None
                 and self._form.readlink(found.fd, found.base) is not None)
 
-    def resolve(self, path):
+    def resolve(self, path, missing=False):
         """The path without symbolic links, None when it leads nowhere.
 
         Links cannot lead out: the View's root is the root.
+
+        :param missing: what is not there counts as a directory to be made
         """
         todo = path.split(b'/') if path else []
         done = b''
@@ -138,6 +145,8 @@ class View:
             self._steps.take(1)
             found = self.find(where)
             if found is None:
+                if missing:
+                    return b'/'.join([where, *todo])
                 return None
             if found.dirs is None:
                 target = self._form.readlink(found.fd, found.base)

@@ -13,7 +13,6 @@
 """Starts the process that unpacks images, which then gives its power up."""
 
 import os
-import re
 import subprocess
 
 from nova_containervm import conf
@@ -22,8 +21,6 @@ from nova_containervm.images import errors
 from nova_containervm.images import session
 
 CONF = conf.CONF
-
-_NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
 
 
 @privsep.ctx.entrypoint
@@ -42,7 +39,7 @@ def launch(root, name, form, uid, gid):
     :raises StoreError: it did not start
     """
     uid, gid = int(uid), int(gid)
-    if not os.path.isabs(root) or not _NAME.fullmatch(name) \
+    if not os.path.isabs(root) or not session.NAME.fullmatch(name) \
             or form not in conf.IMAGE_FORMS or min(uid, gid) < 0:
         raise errors.StoreError('bad arguments to launch()')
     done = subprocess.run(

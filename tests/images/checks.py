@@ -20,9 +20,7 @@ same result as unpacking to disk.
 """
 
 import os
-import shutil
 import stat
-import tempfile
 import time
 
 from nova_containervm.images import disktree
@@ -50,10 +48,13 @@ _LIMIT = 'LimitExceeded'
 
 
 class Bench:
-    """A directory with a canary beside the trees that are unpacked to."""
+    """A directory with a canary beside the trees that are unpacked to.
 
-    def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix='fuzz')
+    :param directory: its path; it does not exist yet
+    """
+
+    def __init__(self, directory):
+        self.dir = directory
         self.canary = os.path.join(self.dir, 'canary')
         os.makedirs(self.canary + '/sub')
         for name in ('keep', 'sub/keep'):
@@ -61,9 +62,6 @@ class Bench:
                 out.write(b'precious')
         self.wanted = trees.native(self.canary)
         self.count = self.accepted = 0
-
-    def close(self):
-        shutil.rmtree(self.dir)
 
     def run(self, data):
         """Do with an input what its first byte says, and check."""
@@ -88,6 +86,13 @@ class Bench:
         assert os.listdir(self.dir) == ['canary'], 'something left'
         assert len(os.listdir('/proc/self/fd')) == before, 'descriptors leak'
         assert time.monotonic() - start < SLOW, 'slow'
+
+    def raw(self, decisions):
+        """Inputs that are archives themselves, made of decisions."""
+        made = grammar.Grammar(grammar.Draw(decisions), self.canary)
+        layers = made.layers()
+        return [b'\6' + layers[0], *(b'\7' + make(layers) for make in (
+            builders.docker, builders.oci, builders.docker_v1))]
 
     def survey(self, data):
         """Read a whole archive; nothing is unpacked."""

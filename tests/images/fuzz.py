@@ -42,50 +42,57 @@ class _NoImports:
 class Run:
     """One run of a fuzzer.
 
-    :param bench: a checks.Bench
-    :param seconds: CPU time after which it ends
-    :param failure: path of the file for an input that fails
+    :param place: path of a directory for it; removed in the end
+    :param args: see main()
     """
 
-    def __init__(self, bench, seconds, failure):
-        self.bench = bench
-        self.failure = failure
+    def __init__(self, place, args):
+        self.place = place
+        self._failure = args.failure
+        self._bench = _bench(place, args.atheris)
         for kind in range(8):  # loads what is loaded on first use
-            self.bench.run(bytes([kind]) + bytes(range(256)))
-        self.bench.count = self.bench.accepted = 0
-        self._end = time.process_time() + seconds
+            self._bench.run(bytes([kind]) + bytes(range(256)))
+        self._bench.count = self._bench.accepted = 0
+        self._end = time.process_time() + args.seconds
+
+    def raw(self, decisions):
+        """See checks.Bench.raw."""
+        return self._bench.raw(decisions)
 
     def over(self):
         return time.process_time() >= self._end
 
     def one(self, data):
+        """Try one input; a failure ends the run."""
         sys.meta_path.insert(0, _NoImports())
         try:
-            self.bench.run(data)
+            self._bench.run(data)
         except BaseException:
             sys.meta_path.pop(0)
-            with open(self.failure, 'wb') as out:
+            shutil.rmtree(self.place)
+            with open(self._failure, 'wb') as out:
                 out.write(data)
             print('FAILED. Repeat it with: python3 -m tests.images.fuzz '
-                  '--repeat %s\nThe input: %s' % (self.failure, data.hex()),
+                  '--repeat %s\nThe input: %s' % (self._failure, data.hex()),
                   flush=True)
             raise
         sys.meta_path.pop(0)
 
     def report(self):
         print('%d inputs, %d images accepted, none got out' % (
-            self.bench.count, self.bench.accepted), flush=True)
-        self.bench.close()
+            self._bench.count, self._bench.accepted), flush=True)
+        shutil.rmtree(self.place)
 
 
-def random_inputs(run, seed):
-    """Random decisions until the time is over."""
-    while not run.over():
-        rng = random.Random(seed)
-        run.one(sample(rng))
-        seed += 1
-    print('next seed: %d' % seed)
-    run.report()
+def _bench(place, instrument):
+    """A checks.Bench, with our modules under it instrumented or not."""
+    if instrument:
+        import atheris
+        with atheris.instrument_imports(include=['nova_containervm']):
+            from tests.images import checks
+    else:
+        from tests.images import checks
+    return checks.Bench(os.path.join(place, 'bench'))
 
 
 def sample(rng):
@@ -94,36 +101,37 @@ def sample(rng):
         rng.choice((40, 150, 400, 1000)))
 
 
-def coverage_guided(run):
+def random_inputs(run, seed):
+    """Random decisions until the time is over."""
+    while not run.over():
+        run.one(sample(random.Random(seed)))
+        seed += 1
+    print('next seed: %d' % seed)
+    run.report()
+
+
+def coverage_guided(run, artifacts):
     """Decisions led by coverage until the time is over. Does not return."""
     import atheris
-    corpus = tempfile.mkdtemp(prefix='fuzz-corpus')
 
     def target(data):
         run.one(data)
         if run.over():
             run.report()
-            shutil.rmtree(corpus)
             os._exit(0)
 
+    corpus = os.path.join(run.place, 'corpus')
+    os.mkdir(corpus)
     rng = random.Random(1)
-    for number in range(100):
+    inputs = [sample(rng) for _ in range(100)]
+    for decisions in inputs[:5]:
+        inputs += run.raw(decisions)
+    for number, data in enumerate(inputs):
         with open('%s/%d' % (corpus, number), 'wb') as out:
-            out.write(sample(rng))
+            out.write(data)
     atheris.Setup([sys.argv[0], corpus, '-max_len=20480', '-timeout=60',
-                   '-artifact_prefix=%s-' % run.failure], target)
+                   '-artifact_prefix=%s-' % artifacts], target)
     atheris.Fuzz()
-
-
-def _bench(instrument):
-    """A checks.Bench, with all our modules under it instrumented or not."""
-    if not instrument:
-        from tests.images import checks
-        return checks.Bench()
-    import atheris
-    with atheris.instrument_imports(include=['nova_containervm']):
-        from tests.images import checks
-    return checks.Bench()
 
 
 def main():
@@ -136,14 +144,15 @@ def main():
     parser.add_argument('--repeat', metavar='FILE')
     args = parser.parse_args()
     if args.repeat:
-        with open(args.repeat, 'rb') as source:
-            _bench(False).run(source.read())
-        return 0
-    run = Run(_bench(args.atheris), args.seconds, args.failure)
+        with tempfile.TemporaryDirectory() as place, \
+                open(args.repeat, 'rb') as source:
+            _bench(place, False).run(source.read())
+        return
+    run = Run(tempfile.mkdtemp(prefix='fuzz'), args)
     if args.atheris:
-        return coverage_guided(run)
-    return random_inputs(run, args.seed)
+        coverage_guided(run, args.failure)
+    random_inputs(run, args.seed)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    main()

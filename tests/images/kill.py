@@ -67,14 +67,20 @@ def children(pid):
         return list(map(int, source.read().split()))
 
 
-def round_(root, path, owner, rng, longest):
-    """One kill. Returns what was killed, for the report."""
+def start(root, path, owner):
+    """A process that creates the image; it has begun."""
     job = subprocess.Popen(
         [sys.executable, '-c', CREATE, root, path, '%d:%d' % owner],
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     job.stdout.readline()
-    time.sleep(rng.random() * longest)
-    what = rng.choice(('nova', 'helper', 'both'))
+    return job
+
+
+def end(job, what='both'):
+    """Kill a process that creates, its helper, or both.
+
+    :returns: its exit status, 0 if it was done before
+    """
     victims = [job.pid] if what != 'helper' else []
     try:
         if what != 'nova':
@@ -89,7 +95,15 @@ def round_(root, path, owner, rng, longest):
             pass
     code = job.wait()
     job.stdout.close()
-    return what if code else 'too late'
+    return code
+
+
+def round_(root, path, owner, rng, longest):
+    """One kill. Returns what was killed, for the report."""
+    job = start(root, path, owner)
+    time.sleep(rng.random() * longest)
+    what = rng.choice(('nova', 'helper', 'both'))
+    return what if end(job, what) else 'too late'
 
 
 def main():

@@ -186,11 +186,22 @@ def implied():
     """Files whose directories have no member, or are links below."""
     first = (_base().dir('usr', mode=0o750, uid=5).dir('usr/lib', mode=0o711)
              .file('usr/lib/a', b'a').symlink('lib', 'usr/lib')
-             .symlink('abs', '/usr/lib').dir('var').end())
+             .symlink('abs', '/usr/lib').dir('var')
+             .symlink('nowhere', 'srv/made/later').end())
     second = (builders.Tar().file('usr/lib/b', b'b').file('lib/c', b'c')
-              .file('abs/deep/d', b'd').file('new/dir/e', b'e').end())
+              .file('abs/deep/d', b'd').file('new/dir/e', b'e')
+              .file('nowhere/f', b'f').end())
     third = builders.Tar().dir('usr', mode=0o700).file('lib/c', b'C').end()
     return [first, second, third]
+
+
+def absolute_names():
+    """Members with absolute names: below the root, like any other."""
+    first = (_base().dir('/opt').file('/opt/abs', b'a').file('//two', b'2')
+             .file('/gone', b'').link('/opt/hard', '/opt/abs')
+             .symlink('/sym', '/opt').end())
+    second = builders.Tar().file('/.wh.gone').file('/opt/new', b'n').end()
+    return [first, second]
 
 
 def devices():
@@ -234,4 +245,5 @@ def change_of(path):
 
 
 ALL = (scratch, hundred_layers, whiteouts, lower_links, replaced_types,
-       modes, xattrs, odd_names, sparse, times, implied, devices, repeats)
+       modes, xattrs, odd_names, absolute_names, sparse, times, implied,
+       devices, repeats)

@@ -154,6 +154,16 @@ SYMLINKS = [
         [('symlink', 'out', '%c')], [('file', 'out/x', b'bad')])),
     Attack('dotdot link in a lower layer', _layers(
         [('symlink', 'out', '../../canary')], [('file', 'out/x', b'b')])),
+    Attack('lower link to the directory that it is in', _layers(
+        [('symlink', 'b', 'b/..')], [('file', 'b/b', b'file')]),
+        there={'b': b'file'}),
+    Attack('lower link to a directory above, which is replaced', _layers(
+        [('dir', 'a'), ('symlink', 'a/b', '../../..')],
+        [('file', 'a/b/aside0'), ('file', 'a/b/a', b'file')]),
+        there={'a': b'file', 'aside0': 'file'}),
+    Attack('lower link that leads nowhere yet', _layers(
+        [('symlink', 'out', '../../new/%c/place')],
+        [('file', 'out/x', b'bad')]), there={'out': 'link'}),
     Attack('file over a lower link', _layers(
         [('symlink', 'f', '%c/keep')], [('file', 'f', b'bad')]),
         there={'f': 'file'}),

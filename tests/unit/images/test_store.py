@@ -12,11 +12,14 @@
 
 """The image store: every format in, one image out, nothing left over."""
 
+import errno
 import gzip
+import itertools
 import json
 import multiprocessing
 import os
 import time
+from unittest import mock
 
 import ddt
 
@@ -26,6 +29,9 @@ from tests.unit.images import base
 from tests.unit.images import builders
 from tests.unit.images.builders import Tar
 from tests.unit.images import trees
+
+
+_RENAME = os.rename
 
 
 def _layers():
@@ -313,6 +319,21 @@ class StoreTestCase(base.StoreTestCase):
         where.sweep()
         self.assertNothingLeft(where)
 
+    def test_killed_while_the_record_is_written(self):
+        where = self.store()
+        pid = os.fork()
+        if pid == 0:
+            # Just before the record gets its name.
+            with mock.patch('os.rename', side_effect=lambda a, b, **_more: (
+                    os._exit(7) if b.endswith('.json') and '/images/' in b
+                    else _RENAME(a, b))):
+                self.ensure(builders.docker(_layers()), where=where)
+            os._exit(0)
+        self.assertEqual(7, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        self.ensure(builders.docker(_layers()), where=where)
+        self.assertEqual(['image.json'], os.listdir(where.path('images')))
+        self.assertEqual([], os.listdir(where.path('tmp')))
+
     def test_record_of_another_mode_does_not_count(self):
         self.ensure(builders.docker(_layers()))
         other = self.store('passthrough')
@@ -321,6 +342,60 @@ class StoreTestCase(base.StoreTestCase):
     def test_impossible_image_id(self):
         with self.assertRaises(errors.StoreError):
             self.store().ensure('../x', list)
+
+
+@ddt.ddt
+class FullDiskTestCase(base.StoreTestCase):
+    """There is no room left, from some call on, in both processes."""
+
+    @ddt.data('mkdir', 'open', 'write', 'setxattr', 'link', 'mknod', 'rename')
+    def test_from_some_call_on(self, name):
+        where = self.store()
+        data = builders.docker(_layers())
+        real = getattr(os, name)
+        for after in (0, 1, 2, 4, 7, 12, 20, 33, 55, 90, 150, 250):
+            calls = itertools.count()
+
+            def full(*args, after=after, calls=calls, **kwargs):
+                creates = name != 'open' or args[1] & os.O_CREAT
+                if creates and next(calls) >= after:
+                    raise OSError(errno.ENOSPC, 'No space left on device')
+                return real(*args, **kwargs)
+            with mock.patch.object(os, name, full):
+                try:
+                    self.ensure(data, where=where)
+                    break
+                except errors.NoSpace as exc:
+                    self.assertIn('no space left', str(exc))
+            where.prepare()
+            where.sweep()
+            self.assertEqual([], os.listdir(where.path('tmp')))
+            self.assertEqual([], os.listdir(where.path('images')))
+            self.assertEqual({}, where.verify())
+            where.prune(set(), 0)
+            self.assertNothingLeft(where)
+        else:
+            self.fail('there was never room enough')
+        self.assertGreater(after, 0)
+        self.assertEqual({}, where.verify())
+
+    def test_leftovers_are_swept_without_room(self):
+        where = self.store()
+        where.prepare()
+        tree = where.path('tmp', '5f000000-aaaaaaaaaaaa', 'b0', 'tree')
+        os.makedirs(tree)
+        with mock.patch('os.mkdir', side_effect=OSError(errno.ENOSPC, '')):
+            where.sweep()
+        self.assertNothingLeft(where)
+
+    def test_large_attribute(self):
+        data = builders.docker([Tar().file('f', pax={
+            'SCHILY.xattr.user.a': b'x' * 2000}).end()])
+        with mock.patch('os.setxattr',
+                        side_effect=OSError(errno.ENOSPC, '')), \
+                mock.patch('os.fstatvfs', return_value=mock.Mock(f_bavail=0)):
+            with self.assertRaises(errors.NoSpace):
+                self.ensure(data)
 
 
 class ChainTestCase(base.StoreTestCase):
