@@ -13,12 +13,16 @@
 """What the driver keeps about each server, in its instance directory."""
 
 import dataclasses
+import glob
 import json
 import os
 
 from nova.virt.libvirt import utils as libvirt_utils
 
+from nova_containervm import conf
 from nova_containervm.rootfs import base as rootfs_base
+
+CONF = conf.CONF
 
 DIRECTORY = 'containervm'
 FILE = os.path.join(DIRECTORY, 'server.json')
@@ -68,6 +72,23 @@ class Record:
         data['injected_files'] = tuple(
             (path, content) for path, content in data['injected_files'])
         return cls(**data)
+
+
+def all_here() -> list[Record]:
+    """The records of all servers that have a directory on this host.
+
+    Those that are about to leave it, or may come back, are among them.
+    """
+    found = []
+    for path in glob.glob(os.path.join(
+            glob.escape(CONF.instances_path), '*', DIRECTORY,
+            'server.json')):
+        try:
+            found.append(Record.load(os.path.dirname(os.path.dirname(path))))
+        except FileNotFoundError:
+            # The server has just been deleted.
+            continue
+    return found
 
 
 def of(instance) -> Record:

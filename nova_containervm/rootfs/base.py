@@ -87,6 +87,13 @@ class Rootfs(abc.ABC):
         """
 
     @abc.abstractmethod
+    def open_private(self, room: int) -> None:
+        """Have :attr:`private` as :meth:`prepare` makes it, and no more.
+
+        :param room: as there
+        """
+
+    @abc.abstractmethod
     def release(self) -> None:
         """Undo :meth:`prepare`. What the server wrote stays."""
 

@@ -49,6 +49,9 @@ class BlockRootfs(base.Rootfs):
         os.symlink(image.disk, staging)
         os.rename(staging, self.link)
 
+    def open_private(self, room):
+        """There is none; see :meth:`base.Rootfs.open_private`."""
+
     def release(self):
         """Nothing is held; see :meth:`base.Rootfs.release`."""
 

@@ -52,6 +52,7 @@ def overrides():
 
 # Methods whose first arguments are not enough to call them: the rest.
 VARIADIC = {
+    '_create_image': ['disk_mapping'],
     '_get_guest_config': ['network_info', 'image_meta', 'disk_info'],
     '_get_guest_xml': ['network_info', 'disk_info', 'image_meta'],
     '_create_guest_with_network': ['block_device_info'],
@@ -123,10 +124,8 @@ class DriverTestCase(base.BaseTestCase):
                              inspect.signature(function), name)
 
     @ddt.data(
-        ('snapshot', errors.OperationNotSupported),
         ('set_admin_password', exception.SetAdminPasswdNotSupported),
         ('suspend', exception.InstanceFaultRollback),
-        ('migrate_disk_and_power_off', exception.InstanceFaultRollback),
         ('check_can_live_migrate_source', exception.MigrationPreCheckError),
         ('check_can_live_migrate_destination',
          exception.MigrationPreCheckError),
