@@ -229,6 +229,15 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             self._containers.moves.arrive(context, instance, source)
         return super()._create_image(context, instance, *args, **kwargs)
 
+    def _create_images_and_backing(self, context, instance, instance_dir,
+                                   disk_info, fallback_from_host=None):
+        if fallback_from_host is not None and self._containers.owns(instance):
+            # In pre_live_migration(), which has just made the directory
+            self._containers.livemoves.prepare(
+                context, instance, instance_dir, fallback_from_host)
+        super()._create_images_and_backing(
+            context, instance, instance_dir, disk_info, fallback_from_host)
+
     def _wait_for_running(self, instance):
         if not self._containers.owns(instance):
             return super()._wait_for_running(instance)
@@ -257,10 +266,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
 
     def suspend(self, context, instance):
         if self._containers.owns(instance):
-            self._containers.refuse_and_keep(
-                instance, 'be suspended', 'its root filesystem is a share, '
-                'which QEMU cannot save; use "openstack server stop" or '
-                '"openstack server pause"')
+            self._containers.check_suspend(instance)
         super().suspend(context, instance)
 
     def set_admin_password(self, instance, new_pass):
@@ -276,7 +282,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
                                            src_compute_info, dst_compute_info,
                                            block_migration=False,
                                            disk_over_commit=False):
-        self._check_can_live_migrate(instance)
+        if self._containers.owns(instance):
+            self._containers.livemoves.check_destination(instance)
         return super().check_can_live_migrate_destination(
             context, instance, src_compute_info, dst_compute_info,
             block_migration, disk_over_commit)
@@ -284,12 +291,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
     def check_can_live_migrate_source(self, context, instance,
                                       dest_check_data,
                                       block_device_info=None):
-        self._check_can_live_migrate(instance)
+        if self._containers.owns(instance):
+            self._containers.livemoves.check_source(instance)
         return super().check_can_live_migrate_source(
             context, instance, dest_check_data, block_device_info)
-
-    def _check_can_live_migrate(self, instance):
-        if self._containers.owns(instance):
-            raise exception.MigrationPreCheckError(
-                reason='server %s runs a docker image whose root filesystem '
-                'is a share, which QEMU cannot migrate' % instance.uuid)

@@ -21,6 +21,7 @@ import time
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from nova.compute import power_state
+from nova.compute import task_states
 from nova import exception
 from nova import objects
 from nova.virt import driver as virt_driver
@@ -37,6 +38,7 @@ from nova_containervm import errors
 from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
+from nova_containervm import livemoves
 from nova_containervm import moves
 from nova_containervm import record
 from nova_containervm import serverspec
@@ -66,6 +68,8 @@ class ContainerOps:
             driver, self._images, self._bases)
         self.moves = moves.Moves(driver, self._images, self._bases,
                                  self.room)
+        self.livemoves = livemoves.LiveMoves(self._images, self._bases,
+                                             self.room)
         self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
         # Servers that are being started. One that ends before Nova has seen
         # it run counts as started all the same.
@@ -218,6 +222,7 @@ class ContainerOps:
         rec = serverspec.with_contract(rec, contract)
         fileutils.ensure_tree(instance_dir)
         rec.save(instance_dir)
+        record.remember(instance, rec)
         # Later operations read these from the instance, not from the image.
         instance.config_drive = 'True'
         for name, value in domain.HARDWARE.items():
@@ -338,7 +343,7 @@ class ContainerOps:
         contract = serverspec.contract(instance, network_info, image, rec,
                                        rootfs)
         serverspec.with_contract(rec, contract).save(instance_dir)
-        if power_on:
+        if power_on and instance.task_state != task_states.RESUMING:
             self._reset_status(instance_dir, instance.uuid)
         return functools.partial(self._write_config_drive, context, instance,
                                  network_info, rec, contract, instance_dir)
@@ -447,6 +452,16 @@ class ContainerOps:
         self.refuse(instance, 'be rescued', 'its root disk holds no operating '
                     'system; use "openstack server rebuild" instead')
 
+    def check_suspend(self, instance):
+        """Refuse to suspend a server whose memory cannot be saved.
+
+        :raises exception.InstanceFaultRollback: it stays as it is
+        """
+        try:
+            livemoves.check_suspend(instance)
+        except errors.OperationNotSupported as e:
+            raise exception.InstanceFaultRollback(inner_exception=e)
+
     def refuse_as(self, error, instance, operation, reason):
         """Refuse an operation with the exception that Nova expects there.
 
@@ -457,16 +472,6 @@ class ContainerOps:
             self.refuse(instance, operation, reason)
         except errors.OperationNotSupported as e:
             raise error(e.format_message())
-
-    def refuse_and_keep(self, instance, operation, reason):
-        """Refuse an operation that Nova would set the server to ERROR for.
-
-        :raises exception.InstanceFaultRollback: always
-        """
-        try:
-            self.refuse(instance, operation, reason)
-        except errors.OperationNotSupported as e:
-            raise exception.InstanceFaultRollback(inner_exception=e)
 
 
 def _end_threads(host):

@@ -74,6 +74,32 @@ class Record:
         return cls(**data)
 
 
+# In the system metadata of an instance, which has values of 255 characters:
+# what another host has to know of a server that comes to it while it runs.
+# Names that begin with containervm_ are the image's properties.
+_REMEMBERED = 'nova_containervm_record'
+
+
+def remember(instance, rec: Record) -> None:
+    """Note a server's record in the database, without the user's files.
+
+    The instance is not saved.
+    """
+    instance.system_metadata[_REMEMBERED] = '/'.join((
+        rec.image_id, rec.base_digest, rec.base_type, str(rec.stop_timeout),
+        *dataclasses.astuple(rec.choices)))
+
+
+def remembered(instance) -> Record | None:
+    """What :func:`remember` has noted, or None."""
+    noted = instance.system_metadata.get(_REMEMBERED)
+    if noted is None:
+        return None
+    image_id, digest, base_type, stop_timeout, *choices = noted.split('/')
+    return Record(image_id, digest, base_type, rootfs_base.Choices(*choices),
+                  int(stop_timeout))
+
+
 def all_here() -> list[Record]:
     """The records of all servers that have a directory on this host.
 

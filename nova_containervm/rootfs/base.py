@@ -72,6 +72,9 @@ class Rootfs(abc.ABC):
     :param choices: how the server was made
     """
 
+    #: Whether QEMU can save a machine that has it, to suspend or migrate it.
+    savable = False
+
     def __init__(self, instance_dir: str, choices: Choices):
         self.instance_dir = instance_dir
         self.choices = choices

@@ -38,6 +38,8 @@ class BlockRootfs(base.Rootfs):
     is ever written), so that what one server has read is there for the next.
     """
 
+    savable = True
+
     def __init__(self, instance_dir, choices):
         super().__init__(instance_dir, choices)
         self.link = os.path.join(instance_dir, LINK)

@@ -29,6 +29,8 @@ from nova_containervm import conf
 from nova_containervm import driver
 from nova_containervm import errors
 from nova_containervm import ops
+from nova_containervm import record
+from tests.unit import test_domain
 
 CONF = conf.CONF
 
@@ -133,8 +135,12 @@ class DriverTestCase(base.BaseTestCase):
     @ddt.unpack
     def test_refused(self, name, error):
         CONF.set_override('sub_virt_type', 'container', 'libvirt')
-        raised = self.assertRaises(error, self._call, name,
-                                   instance('docker'))
+        server = instance('docker')
+        rec = record.Record('image', 'd' * 64, 'minimal',
+                            test_domain.choices())
+        record.remember(server, rec)
+        with mock.patch.object(record, 'of', return_value=rec):
+            raised = self.assertRaises(error, self._call, name, server)
         message = str(getattr(raised, 'inner_exception', raised))
         self.assertIn(instance().uuid, message)
 
