@@ -29,6 +29,8 @@ import typing as ty
 from nova import exception
 from nova import utils
 from nova.virt import images
+from nova.virt.libvirt import utils as libvirt_utils
+from oslo_concurrency import processutils
 from oslo_utils import fileutils
 
 from nova_containervm import conf
@@ -50,7 +52,8 @@ class BaseVM:
     """One base VM image.
 
     ``digest`` is the SHA-256 of the disk. ``kernel`` and ``initrd`` are None
-    for an image that only boots as a disk.
+    for an image that only boots as a disk. ``features`` are what its init can
+    do beside running a container.
     """
 
     path: str
@@ -64,6 +67,12 @@ class BaseVM:
     runtimes: tuple[str, ...]
     transports: tuple[str, ...]
     architecture: str | None
+    features: tuple[str, ...] = ()
+
+    @property
+    def can_export(self) -> bool:
+        """Whether it can read the disk of a server; snapshot/exportvm.py."""
+        return 'export' in self.features and self.kernel is not None
 
     @property
     def cache_name(self) -> str:
@@ -134,7 +143,8 @@ def _load_manifest(path, manifest_path):
             boot_methods=tuple(manifest['boot_methods']),
             runtimes=tuple(manifest['runtimes']),
             transports=tuple(manifest['transports']),
-            architecture=manifest.get('architecture'))
+            architecture=manifest.get('architecture'),
+            features=tuple(manifest.get('features', ())))
     except OSError as e:
         raise _invalid('The manifest of the base VM image, %s, cannot be '
                        'read: %s.', manifest_path, e.strerror)
@@ -217,9 +227,58 @@ class BaseCache:
             raise exception.InvalidDiskInfo(
                 reason='the base VM image %s that the server was made from '
                 'is not on this host' % digest)
-        for name in ('boot_methods', 'runtimes', 'transports'):
-            held[name] = tuple(held[name])
+        for name in ('boot_methods', 'runtimes', 'transports', 'features'):
+            held[name] = tuple(held.get(name, ()))
         return BaseVM(**held)
+
+    def fetch(self, digest: str, source: str | None) -> BaseVM:
+        """As :meth:`get`, but copy it from another host if need be.
+
+        :param source: name of a host that has it
+        :raises exception.InvalidDiskInfo: it cannot be copied
+        """
+        target = os.path.join(self.dir, digest)
+
+        @utils.synchronized('containervm-base-' + digest[:40], external=True)
+        def copy() -> None:
+            if not os.path.exists(target):
+                self._copy(digest, source, target)
+
+        if source is not None:
+            try:
+                copy()
+            except (OSError, processutils.ProcessExecutionError) as e:
+                raise exception.InvalidDiskInfo(
+                    reason='the base VM image %s cannot be copied from %s: '
+                    '%s. Allow the user of nova-compute to use ssh between '
+                    'the hosts, as resizes need it, or let both hosts have '
+                    'the same base VM image' % (digest, source, e))
+        return self.get(digest)
+
+    def _copy(self, digest, source, target):
+        staging = target + '.part'
+        shutil.rmtree(staging, ignore_errors=True)
+        fileutils.ensure_tree(staging)
+        disk = os.path.join(self.cache_dir, DISK_PREFIX + digest[:40])
+
+        def receive(path, goal):
+            libvirt_utils.copy_image(path, goal, host=source, receive=True)
+
+        record = os.path.join(staging, 'base.json')
+        receive(os.path.join(target, 'base.json'), record)
+        with open(record) as f:
+            held = json.load(f)
+        held['path'] = disk
+        for part in ('kernel', 'initrd'):
+            if held[part]:
+                held[part] = os.path.join(target, part)
+                receive(held[part], os.path.join(staging, part))
+        if not os.path.exists(disk):
+            receive(disk, disk + '.part')
+            os.rename(disk + '.part', disk)
+        with open(record, 'w') as f:
+            json.dump(held, f)
+        os.rename(staging, target)
 
     def age(self, in_use: ty.Collection[str], max_age: float) -> None:
         """Remove copies that no server needs, ``max_age`` seconds old."""

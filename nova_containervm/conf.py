@@ -239,6 +239,18 @@ Related options:
 
 * ``[libvirt] base_vm_image`` needs a manifest that offers the runtime.
 """),
+    cfg.StrOpt(
+        'export_vm_image',
+        help="""
+The base VM image that reads the disks of servers for snapshots, as an absolute
+path on this host. Unset: that of ``[libvirt] base_vm_image``.
+
+A file system that a tenant has made is mounted by a short-lived virtual
+machine only, never by the host. It needs an image that
+``nova-containervm-baseimage build --type minimal`` has made; hosts whose
+servers boot a cloud image name one here. Without it, servers with
+``writable_layer = disk`` cannot be made images of.
+"""),
     cfg.IntOpt(
         'max_image_mb',
         default=20480,

@@ -21,9 +21,11 @@ from nova_containervm.guest import configdrive
 
 CHANNEL = 'org.openstack.containervm.0'
 
-# Properties of the image that would make Nova give the server devices that
-# the guest of a base VM image has no driver for.
+# Properties of the image by which Nova gives the server the devices that the
+# guest of a base VM image has drivers for, and no others.
 HARDWARE = {
+    # The guest of a base VM image has one; it freezes file systems.
+    'hw_qemu_guest_agent': 'yes',
     'hw_machine_type': 'q35',
     'hw_disk_bus': 'virtio',
     'hw_vif_model': 'virtio',

@@ -16,6 +16,8 @@ Every override reads: is it no container server, then LibvirtDriver with the
 same arguments; else delegate to :class:`nova_containervm.ops.ContainerOps`.
 """
 
+import functools
+
 from nova.compute import task_states
 from nova import exception
 from nova.virt.libvirt import driver as libvirt_driver
@@ -104,7 +106,15 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             return super()._try_fetch_image_cache(
                 image, fetch_func, context, filename, image_id, instance,
                 size, fallback_from_host)
-        self._containers.create_root_disk(image, instance, size)
+        self._containers.create_root_disk(image, instance, size,
+                                          fallback_from_host)
+
+    def _needs_rebase_original_qcow2_image(self, instance, backend):
+        if not self._containers.owns(instance):
+            return super()._needs_rebase_original_qcow2_image(instance,
+                                                              backend)
+        # After an unshelve. The disk is based on the base VM image.
+        return False
 
     def _get_guest_config(self, instance, *args, **kwargs):
         guest = super()._get_guest_config(instance, *args, **kwargs)
@@ -124,7 +134,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             return super()._create_guest_with_network(
                 context, xml, instance, network_info, *args, **kwargs)
         kwargs['post_xml_callback'] = self._containers.before_start(
-            context, instance, network_info)
+            context, instance, network_info,
+            power_on=kwargs.get('power_on', True))
         guest = super()._create_guest_with_network(
             context, xml, instance, network_info, *args, **kwargs)
         self._containers.launched(instance)
@@ -171,6 +182,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             timeout = self._containers.shutdown_timeout(instance, timeout)
         super().power_off(instance, timeout=timeout,
                           retry_interval=retry_interval)
+        if self._containers.owns(instance):
+            self._containers.release(instance)
 
     def get_console_output(self, context, instance):
         if not self._containers.owns(instance):
@@ -181,20 +194,68 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             instance, self._get_console_log_path(instance))
 
     def _cleanup(self, context, instance, network_info, *args, **kwargs):
-        if self._containers.owns(instance):
-            self._containers.release(
-                instance, remove=kwargs.get('cleanup_instance_dir', False))
+        self._containers.release(
+            instance, remove=kwargs.get('cleanup_instance_dir', False))
         return super()._cleanup(context, instance, network_info,
                                 *args, **kwargs)
 
-    # What a container server cannot do
-
     def snapshot(self, context, instance, image_id, update_task_state):
+        if not self._containers.owns(instance):
+            return super().snapshot(context, instance, image_id,
+                                    update_task_state)
+        self._containers.snapshots.snapshot(context, instance, image_id,
+                                            update_task_state,
+                                            self._containers.room)
+
+    # Resize and migration
+
+    def migrate_disk_and_power_off(self, context, instance, dest,
+                                   flavor, network_info,
+                                   block_device_info=None,
+                                   timeout=0, retry_interval=0):
+        move_disks = functools.partial(
+            super().migrate_disk_and_power_off, context, instance, dest,
+            flavor, network_info, block_device_info=block_device_info,
+            timeout=timeout, retry_interval=retry_interval)
+        if not self._containers.owns(instance):
+            return move_disks()
+        return self._containers.moves.leave(context, instance, dest,
+                                            move_disks)
+
+    def _create_image(self, context, instance, *args, **kwargs):
+        source = kwargs.get('fallback_from_host')
+        if source is not None and self._containers.owns(instance):
+            # The first thing that finish_migration() does.
+            self._containers.moves.arrive(context, instance, source)
+        return super()._create_image(context, instance, *args, **kwargs)
+
+    def _create_images_and_backing(self, context, instance, instance_dir,
+                                   disk_info, fallback_from_host=None):
+        if fallback_from_host is not None and self._containers.owns(instance):
+            # In pre_live_migration(), which has just made the directory
+            self._containers.livemoves.prepare(
+                context, instance, instance_dir, fallback_from_host)
+        super()._create_images_and_backing(
+            context, instance, instance_dir, disk_info, fallback_from_host)
+
+    def _wait_for_running(self, instance):
+        if not self._containers.owns(instance):
+            return super()._wait_for_running(instance)
+        with self._containers.starting(instance):
+            self._containers.launched(instance)
+            return super()._wait_for_running(instance)
+
+    def _cleanup_failed_instance_base(self, inst_base):
+        if self._containers.enabled:
+            self._containers.moves.discard(inst_base)
+        super()._cleanup_failed_instance_base(inst_base)
+
+    def _cleanup_resize(self, context, instance, network_info):
         if self._containers.owns(instance):
-            self._containers.refuse(
-                instance, 'be made an image of',
-                'this release cannot write docker images yet')
-        super().snapshot(context, instance, image_id, update_task_state)
+            self._containers.moves.discard_old(instance)
+        super()._cleanup_resize(context, instance, network_info)
+
+    # What a container server cannot do
 
     def rescue(self, context, instance, network_info, image_meta,
                rescue_password, block_device_info, share_info):
@@ -205,10 +266,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
 
     def suspend(self, context, instance):
         if self._containers.owns(instance):
-            self._containers.refuse_and_keep(
-                instance, 'be suspended', 'its root filesystem is a share, '
-                'which QEMU cannot save; use "openstack server stop" or '
-                '"openstack server pause"')
+            self._containers.check_suspend(instance)
         super().suspend(context, instance)
 
     def set_admin_password(self, instance, new_pass):
@@ -224,7 +282,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
                                            src_compute_info, dst_compute_info,
                                            block_migration=False,
                                            disk_over_commit=False):
-        self._check_can_live_migrate(instance)
+        if self._containers.owns(instance):
+            self._containers.livemoves.check_destination(instance)
         return super().check_can_live_migrate_destination(
             context, instance, src_compute_info, dst_compute_info,
             block_migration, disk_over_commit)
@@ -232,25 +291,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
     def check_can_live_migrate_source(self, context, instance,
                                       dest_check_data,
                                       block_device_info=None):
-        self._check_can_live_migrate(instance)
+        if self._containers.owns(instance):
+            self._containers.livemoves.check_source(instance)
         return super().check_can_live_migrate_source(
             context, instance, dest_check_data, block_device_info)
-
-    def _check_can_live_migrate(self, instance):
-        if self._containers.owns(instance):
-            raise exception.MigrationPreCheckError(
-                reason='server %s runs a docker image whose root filesystem '
-                'is a share, which QEMU cannot migrate' % instance.uuid)
-
-    def migrate_disk_and_power_off(self, context, instance, dest,
-                                   flavor, network_info,
-                                   block_device_info=None,
-                                   timeout=0, retry_interval=0):
-        if self._containers.owns(instance):
-            self._containers.refuse_and_keep(
-                instance, 'be resized or migrated',
-                'this release cannot move container servers yet')
-        return super().migrate_disk_and_power_off(
-            context, instance, dest, flavor, network_info,
-            block_device_info=block_device_info, timeout=timeout,
-            retry_interval=retry_interval)

@@ -29,6 +29,7 @@ from nova_containervm.images import diskstore
 from nova_containervm.images import limits as image_limits
 from nova_containervm.images import store as image_store
 from nova_containervm.privsep import unpack
+from nova_containervm.snapshot import originals
 from nova_containervm import transports
 
 CONF = conf.CONF
@@ -171,6 +172,41 @@ class ImageService:
             raise exception.ImageUnacceptable(
                 image_id=image_id, reason='its signature is not that of the '
                 'image: one of the two was altered')
+
+    def adopt(self, image_id, form, path, ref=None):
+        """Take an image from a file, as another host has sent it.
+
+        :raises exception.ImageUnacceptable: it cannot be run
+        """
+        def fetch():
+            with open(path, 'rb') as f:
+                while chunk := f.read(1 << 20):
+                    yield chunk
+
+        try:
+            self._store(form).ensure(image_id, fetch, ref=ref)
+        except image_errors.ImageError as e:
+            raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
+
+    def layers(self, image_id, form, ref=None):
+        """The layers of an image that this host has.
+
+        :returns: a :class:`originals.StoredLayers`
+        """
+        known = self._store(form).origins(image_id, ref)
+        return originals.StoredLayers(
+            tuple(known['diff_ids']), known['blobs'],
+            trees=known['trees'], whole=known['format'] == 'rootfs',
+            compressed=known['compression'] is not None)
+
+    def stream(self, context, image_id):
+        """The file of an image in Glance, as an iterable of bytes."""
+        return download(self._api, context, image_id, None)
+
+    @property
+    def owner(self):
+        """User and group that QEMU runs as."""
+        return self._owner
 
     def known(self, image_id, form):
         """Whether anything of an image is on this host."""

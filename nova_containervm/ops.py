@@ -21,6 +21,7 @@ import time
 
 from keystoneauth1 import exceptions as ksa_exceptions
 from nova.compute import power_state
+from nova.compute import task_states
 from nova import exception
 from nova import objects
 from nova.virt import driver as virt_driver
@@ -37,8 +38,11 @@ from nova_containervm import errors
 from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
+from nova_containervm import livemoves
+from nova_containervm import moves
 from nova_containervm import record
 from nova_containervm import serverspec
+from nova_containervm.snapshot import service as snapshot_service
 from nova_containervm import transports
 from nova_containervm import watcher
 
@@ -60,6 +64,12 @@ class ContainerOps:
         self._base: basevm.BaseVM
         self._bases = basevm.BaseCache()
         self._images = imageservice.ImageService(driver._image_api)
+        self.snapshots = snapshot_service.SnapshotService(
+            driver, self._images, self._bases)
+        self.moves = moves.Moves(driver, self._images, self._bases,
+                                 self.room)
+        self.livemoves = livemoves.LiveMoves(self._images, self._bases,
+                                             self.room)
         self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
         # Servers that are being started. One that ends before Nova has seen
         # it run counts as started all the same.
@@ -101,6 +111,7 @@ class ContainerOps:
         self._images.configure(owner)
         self._images.sweep()
         self._bases.hold(self._base)
+        self.snapshots.start(self._base)
         self._watcher.start()
         LOG.info('Container servers are enabled: transport %s, writable '
                  'layer %s, base VM image %s (%s)',
@@ -156,13 +167,14 @@ class ContainerOps:
         """Remove images and base VM images that no server needs."""
         if not (self.enabled and CONF.image_cache.remove_unused_base_images):
             return
-        records = [r for r in map(_record_or_none, all_instances) if r]
+        records = record.all_here()
         max_age = CONF.containervm.remove_unused_images_minimum_age_seconds
         in_use = {i.image_ref for i in all_instances}
         in_use.update(r.image_id for r in records)
         self._images.age(in_use, max_age)
         self._bases.age({r.base_digest for r in records} |
-                        {self._base.digest}, max_age)
+                        {self._base.digest, self.snapshots.base_digest},
+                        max_age)
 
     # Create
 
@@ -178,6 +190,11 @@ class ContainerOps:
         """
         begin = time.monotonic()
         self._check_creatable(instance, block_device_info)
+        instance_dir = libvirt_utils.get_instance_path(instance)
+        if self._has_come_back(instance_dir):
+            with self.starting(instance):
+                yield objects.ImageMeta.from_instance(instance)
+            return
         choices = transports.choices(serverspec.image_properties(instance),
                                      instance.image_ref)
         form = choices.image_form
@@ -191,7 +208,6 @@ class ContainerOps:
             image_id=instance.image_ref, base_digest=self._base.digest,
             base_type=self._base.type, choices=choices,
             injected_files=tuple((p, c) for p, c in injected_files or ()))
-        instance_dir = libvirt_utils.get_instance_path(instance)
         try:
             # Without the network: Nova is still allocating it, and whoever
             # looks at it waits for Neutron. LibvirtDriver makes the disk
@@ -206,6 +222,7 @@ class ContainerOps:
         rec = serverspec.with_contract(rec, contract)
         fileutils.ensure_tree(instance_dir)
         rec.save(instance_dir)
+        record.remember(instance, rec)
         # Later operations read these from the instance, not from the image.
         instance.config_drive = 'True'
         for name, value in domain.HARDWARE.items():
@@ -217,6 +234,18 @@ class ContainerOps:
                  'domain %.2f s', time.monotonic() - begin,
                  have_image - begin, time.monotonic() - have_image,
                  instance=instance)
+
+    @staticmethod
+    def _has_come_back(instance_dir):
+        """Whether the directory of a server is here before it is made.
+
+        So it is after an evacuation with a directory that hosts share.
+        """
+        try:
+            record.Record.load(instance_dir)
+        except FileNotFoundError:
+            return False
+        return os.path.exists(os.path.join(instance_dir, 'disk'))
 
     def _check_creatable(self, instance, block_device_info):
         mapping = virt_driver.block_device_info_get_mapping(block_device_info)
@@ -247,14 +276,17 @@ class ContainerOps:
     def _rootfs(self, instance_dir, rec):
         return transports.rootfs(instance_dir, rec.choices)
 
-    def create_root_disk(self, disk, instance, size):
+    def create_root_disk(self, disk, instance, size, source=None):
         """Make a server's disk from the base VM image it was made from.
+
+        A disk that is there is grown.
 
         :param disk: an image backend's Image
         :param size: bytes, the flavor's root size
+        :param source: host that has the base VM image if this one has not
         """
         rec = record.of(instance)
-        base = self._bases.get(rec.base_digest)
+        base = self._bases.fetch(rec.base_digest, source)
         if rec.choices.share_limit != 'none':
             # What the container writes does not go there.
             size = base.virtual_size
@@ -265,7 +297,7 @@ class ContainerOps:
 
         disk.cache(fetch_func=missing, filename=base.cache_name, size=size)
 
-    def _room(self, instance, rec):
+    def room(self, instance, rec):
         """Bytes that a server may write to a share.
 
         With the layer ``disk`` the base VM image takes its part of the
@@ -293,9 +325,10 @@ class ContainerOps:
                          self._rootfs(instance_dir, rec),
                          watcher.status_path(instance_dir))
 
-    def before_start(self, context, instance, network_info):
+    def before_start(self, context, instance, network_info, power_on=True):
         """Prepare what a domain needs before it is defined and started.
 
+        :param power_on: whether it is started
         :returns: a function to be called once it is defined, which writes
             the config drive
         """
@@ -306,11 +339,12 @@ class ContainerOps:
                                  serverspec.image_ref(instance),
                                  instance.trusted_certs)
         rootfs = self._rootfs(instance_dir, rec)
-        rootfs.prepare(image, self._room(instance, rec))
+        rootfs.prepare(image, self.room(instance, rec))
         contract = serverspec.contract(instance, network_info, image, rec,
                                        rootfs)
         serverspec.with_contract(rec, contract).save(instance_dir)
-        self._reset_status(instance_dir, instance.uuid)
+        if power_on and instance.task_state != task_states.RESUMING:
+            self._reset_status(instance_dir, instance.uuid)
         return functools.partial(self._write_config_drive, context, instance,
                                  network_info, rec, contract, instance_dir)
 
@@ -373,22 +407,29 @@ class ContainerOps:
 
     # End
 
-    def release(self, instance, remove):
+    def release(self, instance, remove=False):
         """Give back what :meth:`before_start` took.
+
+        Whatever image the server has by now: a rebuild has given it the new
+        one before its old self ends.
 
         :param remove: the server's directory is about to be removed
         """
+        if not self.enabled:
+            return
         instance_dir = libvirt_utils.get_instance_path(instance)
+        if remove:
+            # The other one is there if a resize was neither confirmed nor
+            # reverted.
+            for directory in (instance_dir, instance_dir + '_resize'):
+                self.moves.discard(directory)
+            return
         try:
-            rec = record.of(instance)
+            rec = record.Record.load(instance_dir)
         except FileNotFoundError:
             # It did not get that far, or is gone already.
             return
-        rootfs = self._rootfs(instance_dir, rec)
-        if remove:
-            rootfs.remove()
-        else:
-            rootfs.release()
+        self._rootfs(instance_dir, rec).release()
 
     @staticmethod
     def refuse(instance, operation, reason):
@@ -411,6 +452,16 @@ class ContainerOps:
         self.refuse(instance, 'be rescued', 'its root disk holds no operating '
                     'system; use "openstack server rebuild" instead')
 
+    def check_suspend(self, instance):
+        """Refuse to suspend a server whose memory cannot be saved.
+
+        :raises exception.InstanceFaultRollback: it stays as it is
+        """
+        try:
+            livemoves.check_suspend(instance)
+        except errors.OperationNotSupported as e:
+            raise exception.InstanceFaultRollback(inner_exception=e)
+
     def refuse_as(self, error, instance, operation, reason):
         """Refuse an operation with the exception that Nova expects there.
 
@@ -422,16 +473,6 @@ class ContainerOps:
         except errors.OperationNotSupported as e:
             raise error(e.format_message())
 
-    def refuse_and_keep(self, instance, operation, reason):
-        """Refuse an operation that Nova would set the server to ERROR for.
-
-        :raises exception.InstanceFaultRollback: always
-        """
-        try:
-            self.refuse(instance, operation, reason)
-        except errors.OperationNotSupported as e:
-            raise exception.InstanceFaultRollback(inner_exception=e)
-
 
 def _end_threads(host):
     """End LibvirtDriver's threads, for Nova is about to end.
@@ -441,10 +482,3 @@ def _end_threads(host):
     """
     host.cleanup()
     host._conn_event_handler_queue.put(sys.exit)
-
-
-def _record_or_none(instance):
-    try:
-        return record.of(instance)
-    except FileNotFoundError:
-        return None

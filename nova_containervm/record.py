@@ -13,12 +13,16 @@
 """What the driver keeps about each server, in its instance directory."""
 
 import dataclasses
+import glob
 import json
 import os
 
 from nova.virt.libvirt import utils as libvirt_utils
 
+from nova_containervm import conf
 from nova_containervm.rootfs import base as rootfs_base
+
+CONF = conf.CONF
 
 DIRECTORY = 'containervm'
 FILE = os.path.join(DIRECTORY, 'server.json')
@@ -68,6 +72,49 @@ class Record:
         data['injected_files'] = tuple(
             (path, content) for path, content in data['injected_files'])
         return cls(**data)
+
+
+# In the system metadata of an instance, which has values of 255 characters:
+# what another host has to know of a server that comes to it while it runs.
+# Names that begin with containervm_ are the image's properties.
+_REMEMBERED = 'nova_containervm_record'
+
+
+def remember(instance, rec: Record) -> None:
+    """Note a server's record in the database, without the user's files.
+
+    The instance is not saved.
+    """
+    instance.system_metadata[_REMEMBERED] = '/'.join((
+        rec.image_id, rec.base_digest, rec.base_type, str(rec.stop_timeout),
+        *dataclasses.astuple(rec.choices)))
+
+
+def remembered(instance) -> Record | None:
+    """What :func:`remember` has noted, or None."""
+    noted = instance.system_metadata.get(_REMEMBERED)
+    if noted is None:
+        return None
+    image_id, digest, base_type, stop_timeout, *choices = noted.split('/')
+    return Record(image_id, digest, base_type, rootfs_base.Choices(*choices),
+                  int(stop_timeout))
+
+
+def all_here() -> list[Record]:
+    """The records of all servers that have a directory on this host.
+
+    Those that are about to leave it, or may come back, are among them.
+    """
+    found = []
+    for path in glob.glob(os.path.join(
+            glob.escape(CONF.instances_path), '*', DIRECTORY,
+            'server.json')):
+        try:
+            found.append(Record.load(os.path.dirname(os.path.dirname(path))))
+        except FileNotFoundError:
+            # The server has just been deleted.
+            continue
+    return found
 
 
 def of(instance) -> Record:

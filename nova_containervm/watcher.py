@@ -64,8 +64,8 @@ def files(path: str) -> list[str]:
     return [path] + ['%s.%d' % (path, i) for i in range(ROTATED)]
 
 
-def read_status(path: str) -> guest_status.Status:
-    """Read the last reports of a guest.
+def read_reports(path: str) -> bytes:
+    """Read the last reports of a guest, as they are.
 
     :raises OSError: the file is missing
     """
@@ -76,7 +76,15 @@ def read_status(path: str) -> guest_status.Status:
                          guest_status.READ_MAX - len(data)) + data
         except FileNotFoundError:
             pass
-    return guest_status.parse(data)
+    return data
+
+
+def read_status(path: str) -> guest_status.Status:
+    """Read the last reports of a guest.
+
+    :raises OSError: the file is missing
+    """
+    return guest_status.parse(read_reports(path))
 
 
 def _tail(path: str, size: int) -> bytes:

@@ -184,6 +184,7 @@ def _manifest(output, version, disk_size, debs):
         'runtimes': ['crun', *(['runc'] if 'runc' in debs else []),
                      'chroot'],
         'transports': ['9p', 'virtiofs', 'block'],
+        'features': ['agent', 'export'],
         'writable_label': WRITABLE_LABEL,
         'packages': {name: apt.describe(deb)[1]
                      for name, deb in debs.items()},

@@ -139,16 +139,21 @@ class Plan:
     """The chosen image: config, and a Staged for every layer.
 
     ``diff_ids`` and ``chain_ids`` are lowest first; ``layers`` has the
-    Staged of each, the same one twice when the image has it twice.
+    Staged of each, the same one twice when the image has it twice, and
+    ``blobs`` the members of the archive that they were. ``compression`` is
+    that of the whole file, or None.
     """
 
-    def __init__(self, config, architecture, layers, diff_ids, image_format):
+    def __init__(self, config, architecture, layers, diff_ids, image_format,
+                 compression):
         self.config = config
         self.architecture = architecture
         self.layers = layers
         self.diff_ids = diff_ids
         self.chain_ids = layout.chain_ids(diff_ids)
         self.format = image_format
+        self.blobs = [staged.label for staged in layers]
+        self.compression = compression
 
 
 def plan(archive, ref, architecture, limits):
@@ -181,7 +186,8 @@ def plan(archive, ref, architecture, limits):
         layers.append(_layer(archive, what, name, digest, str(diff_id)))
     return Plan(image.config, image.architecture or architecture, layers,
                 [str(d) for d in diff_ids],
-                'oci' if archive.get('index.json') else 'docker')
+                'oci' if archive.get('index.json') else 'docker',
+                archive.compression)
 
 
 def _layer(archive, what, name, digest, diff_id):
@@ -230,7 +236,8 @@ def _plan_rootfs(archive, architecture):
     diff_id = facts['diff_id'] or 'sha256:' + archive.rootfs_digest
     config = {'architecture': architecture, 'os': 'linux', 'config': {},
               'rootfs': {'type': 'layers', 'diff_ids': [diff_id]}}
-    return Plan(config, architecture, [archive.rootfs], [diff_id], 'rootfs')
+    return Plan(config, architecture, [archive.rootfs], [diff_id], 'rootfs',
+                archive.compression)
 
 
 def arrange(the_plan, sink, root, existing):

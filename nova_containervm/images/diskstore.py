@@ -57,6 +57,9 @@ class DiskStore(store.ImageStore):
         return (), record['chain_ids'], self.path('layers', layer['dir'],
                                                   diskserver.DISK)
 
+    def _trees(self, record):
+        return None
+
     def _layer_ok(self, name, chain_id):
         info = self.layer_info(name)
         if info is None or info.get('chain_id') != chain_id \
@@ -146,6 +149,7 @@ class DiskStore(store.ImageStore):
             'architecture': plan.architecture, 'format': plan.format,
             'created_at': time.time(), 'chain_ids': plan.chain_ids,
             'layers': [{'dir': short(chain), 'chain_id': chain}],
+            'compression': plan.compression, 'blobs': plan.blobs,
             'config': plan.config, 'size': info['unpacked'],
             **{key: info[key] for key in ('entries', 'file_caps', 'passwd',
                                           'group')}})

@@ -181,6 +181,30 @@ class ImageStore(upkeep.Upkeep):
                 dirs.append(self.path('layers', layer['dir'], 'tree'))
         return dirs, [layer['chain_id'] for layer in record['layers']], None
 
+    def origins(self, image_id, ref=None):
+        """Where the layers of an image that lookup() finds come from.
+
+        :returns: dict: ``format`` and ``compression`` of the image's file;
+            ``diff_ids``, lowest first; ``blobs``: the members of the file
+            that they were, or None if that is not known; ``trees``: absolute
+            paths of their directories and the capabilities of files there
+            (as StoredImage.file_caps), None if they are not kept apart
+        """
+        record = durable.read_json(self._record_path(image_id, ref))
+        return {'format': record['format'],
+                'compression': record.get('compression'),
+                'diff_ids': record['config']['rootfs']['diff_ids'],
+                'blobs': record.get('blobs'), 'trees': self._trees(record)}
+
+    def _trees(self, record):
+        trees = []
+        for layer in record['layers']:
+            place = self.path('layers', layer['dir'])
+            facts = durable.read_json(os.path.join(place, 'facts.json'))
+            trees.append((os.path.join(place, 'tree'),
+                          sorted(facts['caps'].items())))
+        return trees
+
     def layer_info(self, name):
         """layer.json of a layer's directory, or None."""
         return durable.read_json(self.path('layers', name, 'layer.json'))
@@ -322,6 +346,7 @@ class ImageStore(upkeep.Upkeep):
             'schema': SCHEMA, 'image_id': image_id, 'ref': ref,
             'access_mode': self._mode, 'owner': list(self._owner),
             'architecture': plan.architecture, 'format': plan.format,
+            'compression': plan.compression, 'blobs': plan.blobs,
             'created_at': time.time(), 'layers': layers,
             'config': plan.config, 'file_caps': result['caps'],
             'passwd': files.get('etc/passwd', ''),

@@ -31,6 +31,7 @@ from oslo_concurrency import processutils
 
 from nova_containervm import privsep
 from nova_containervm.privsep import mounts
+from nova_containervm.privsep import paths
 
 MIB = 1 << 20
 
@@ -74,8 +75,8 @@ def mount_file(path, directory, size):
     :raises ValueError: an argument is not allowed
     :raises processutils.ProcessExecutionError: a tool failed
     """
-    path = mounts.below_instances_path(path)
-    directory = mounts.below_instances_path(directory)
+    path = paths.own(path)
+    directory = paths.own(directory)
     if mounts.is_mounted(directory):
         return
     if not os.path.lexists(path):
@@ -150,7 +151,7 @@ def _loop_device(file):
 @privsep.ctx.entrypoint
 def remove_file(path):
     """Remove the file of a filesystem that is not mounted any more."""
-    path = mounts.below_instances_path(path)
+    path = paths.own(path)
     for name in (path, path + '.new'):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
@@ -166,7 +167,7 @@ def limit_directory(directory, size):
     :param size: bytes that everything below it may take
     :raises OSError: the filesystem has no project quotas
     """
-    directory = mounts.below_instances_path(directory)
+    directory = paths.own(directory)
     mounts.make_private(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                  | os.O_CLOEXEC)
@@ -187,7 +188,7 @@ def limit_directory(directory, size):
 @privsep.ctx.entrypoint
 def release_directory(directory):
     """Take the limit of a directory away, which is empty or to be removed."""
-    directory = mounts.below_instances_path(directory)
+    directory = paths.own(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                  | os.O_CLOEXEC)
     try:
@@ -202,7 +203,7 @@ def release_directory(directory):
 @privsep.ctx.entrypoint
 def room_in_directory(directory):
     """What may still be written to a limited directory, in bytes."""
-    directory = mounts.below_instances_path(directory)
+    directory = paths.own(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                  | os.O_CLOEXEC)
     try:
@@ -218,7 +219,7 @@ def probe_project_quota(directory):
 
     :returns: ``ext4``, ``xfs`` or another, or None for one without
     """
-    directory = mounts.below_instances_path(directory)
+    directory = paths.own(directory)
     fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                  | os.O_CLOEXEC)
     try:

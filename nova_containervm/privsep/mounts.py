@@ -14,7 +14,7 @@
 
 Each function checks its arguments itself: the caller is nova-compute, which
 is not root and is not to become root by way of these functions. Every path
-must lie below ``[DEFAULT] instances_path``.
+must lie below ``[DEFAULT] instances_path`` or snapshots_directory.
 """
 
 import os
@@ -24,10 +24,8 @@ import stat
 
 from oslo_concurrency import processutils
 
-from nova_containervm import conf
 from nova_containervm import privsep
-
-CONF = conf.CONF
+from nova_containervm.privsep import paths
 
 LAYER_NAME = re.compile(r'[0-9a-f]{16}')
 
@@ -37,21 +35,6 @@ EMPTY = '../empty'
 # What a host never needs of an exported tree. 9p's server only reads and
 # writes; setuid files and device nodes must have no effect here.
 SAFE_OPTIONS = 'nosuid,nodev,noexec'
-
-
-def below_instances_path(path):
-    """Return ``path`` made absolute, with every parent resolved.
-
-    :raises ValueError: it is not below instances_path, or is a symlink
-    """
-    top = os.path.realpath(CONF.instances_path)
-    resolved = os.path.join(os.path.realpath(os.path.dirname(path)),
-                            os.path.basename(path))
-    if (os.path.commonpath([top, resolved]) != top or resolved == top or
-            os.path.basename(path) in ('', '.', '..') or
-            os.path.islink(resolved)):
-        raise ValueError('%s is not below %s' % (path, top))
-    return resolved
 
 
 def is_mounted(path):
@@ -101,8 +84,8 @@ def mount_image(target, layers_dir, names):
     :raises ValueError: an argument is not allowed
     :raises processutils.ProcessExecutionError: mount failed
     """
-    target = below_instances_path(target)
-    layers_dir = below_instances_path(layers_dir)
+    target = paths.own(target)
+    layers_dir = paths.own(layers_dir)
     _mount_overlay(target, layers_dir, names, 'ro')
 
 
@@ -114,9 +97,9 @@ def mount_writable_image(target, layers_dir, names, private):
         missing, closed to everybody but root
     :raises: as :func:`mount_image`
     """
-    target = below_instances_path(target)
-    layers_dir = below_instances_path(layers_dir)
-    private = below_instances_path(private)
+    target = paths.own(target)
+    layers_dir = paths.own(layers_dir)
+    private = paths.own(private)
     upper, work = (os.path.join(private, d) for d in ('upper', 'work'))
     make_private(private)
     os.makedirs(work, mode=0o700, exist_ok=True)
@@ -143,9 +126,9 @@ def mount_copied_image(target, layers_dir, names, private, reflink):
     :param reflink: share extents with the layers where the filesystem can
     :raises: as :func:`mount_image`
     """
-    target = below_instances_path(target)
-    layers_dir = below_instances_path(layers_dir)
-    private = below_instances_path(private)
+    target = paths.own(target)
+    layers_dir = paths.own(layers_dir)
+    private = paths.own(private)
     copy = os.path.join(private, 'tree')
     make_private(private)
     if not os.path.isdir(copy):
@@ -192,7 +175,7 @@ def unmount(target):
 
     :raises processutils.ProcessExecutionError: it is in use
     """
-    target = below_instances_path(target)
+    target = paths.own(target)
     while is_mounted(target):
         processutils.execute('umount', target, attempts=5,
                              delay_on_retry=True)
@@ -204,7 +187,7 @@ def remove_private(private):
 
     :raises ValueError: something is still mounted in it
     """
-    private = below_instances_path(private)
+    private = paths.own(private)
     if not os.path.isdir(private):
         return
     source = os.path.join(private, 'source')
@@ -221,7 +204,7 @@ def probe_overlay(directory):
 
     :returns: None, or why it does not
     """
-    directory = below_instances_path(directory)
+    directory = paths.own(directory)
     names = ('lower', 'upper', 'work', 'merged')
     lower, upper, work, merged = (os.path.join(directory, n) for n in names)
     try:

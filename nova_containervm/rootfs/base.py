@@ -72,6 +72,9 @@ class Rootfs(abc.ABC):
     :param choices: how the server was made
     """
 
+    #: Whether QEMU can save a machine that has it, to suspend or migrate it.
+    savable = False
+
     def __init__(self, instance_dir: str, choices: Choices):
         self.instance_dir = instance_dir
         self.choices = choices
@@ -84,6 +87,13 @@ class Rootfs(abc.ABC):
 
         :param room: bytes that the container may write, where that is not
             limited by the size of the server's own disk
+        """
+
+    @abc.abstractmethod
+    def open_private(self, room: int) -> None:
+        """Have :attr:`private` as :meth:`prepare` makes it, and no more.
+
+        :param room: as there
         """
 
     @abc.abstractmethod

@@ -38,6 +38,8 @@ class BlockRootfs(base.Rootfs):
     is ever written), so that what one server has read is there for the next.
     """
 
+    savable = True
+
     def __init__(self, instance_dir, choices):
         super().__init__(instance_dir, choices)
         self.link = os.path.join(instance_dir, LINK)
@@ -48,6 +50,9 @@ class BlockRootfs(base.Rootfs):
             os.unlink(staging)
         os.symlink(image.disk, staging)
         os.rename(staging, self.link)
+
+    def open_private(self, room):
+        """There is none; see :meth:`base.Rootfs.open_private`."""
 
     def release(self):
         """Nothing is held; see :meth:`base.Rootfs.release`."""

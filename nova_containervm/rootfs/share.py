@@ -52,7 +52,7 @@ class ShareRootfs(base.Rootfs):
         fileutils.ensure_tree(self.path)
         layers_dir, names = _layers(image)
         if not self.readonly:
-            self._limit(room)
+            self.open_private(room)
         if self.readonly:
             mounts.mount_image(self.path, layers_dir, names)
         elif self.choices.share_provisioning == 'overlay':
@@ -63,8 +63,7 @@ class ShareRootfs(base.Rootfs):
                 self.path, layers_dir, names, self.private,
                 self.choices.share_provisioning == 'reflink')
 
-    def _limit(self, room):
-        """Have the private directory, and limit what it may take."""
+    def open_private(self, room):
         if self.choices.share_limit == 'file':
             limits.mount_file(self.file, self.private, room)
         elif self.choices.share_limit == 'project':

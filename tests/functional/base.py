@@ -20,7 +20,10 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tarfile
 import types
 
 import fixtures
@@ -29,10 +32,12 @@ from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.tests.functional.libvirt import base
 from nova.virt.libvirt import driver as libvirt_driver
 from nova.virt.libvirt import guest as libvirt_guest
+from oslo_concurrency import processutils
 
 from nova_containervm import conf
 from nova_containervm.images import errors as image_errors
 from nova_containervm import loader
+from nova_containervm.snapshot import hosttree
 
 # nova.tests replaces it in ServersTestBase.setUp().
 CREATE_IMAGE = libvirt_driver.LibvirtDriver._create_image
@@ -67,16 +72,31 @@ class FakeImageStore:
 
     def ensure(self, image_id, fetch, **kwargs):
         if not os.path.exists(self._marker(image_id)):
-            data = b''.join(fetch())
-            try:
-                json.loads(data)
-            except ValueError:
-                raise image_errors.NotAnImage(
-                    'the file is no docker image: it is not a tar archive')
+            data = self._config(b''.join(fetch()))
             os.makedirs(self.root, exist_ok=True)
+            for digit in 'ab':
+                os.makedirs(self._tree(digit), exist_ok=True)
             with open(self._marker(image_id), 'wb') as stream:
                 stream.write(data)
         return self.lookup(image_id)
+
+    def _config(self, data):
+        """The config of an archive, also of what the driver makes."""
+        try:
+            json.loads(data)
+            return data
+        except ValueError:
+            pass
+        try:
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                manifest, = json.load(archive.extractfile('manifest.json'))
+                return archive.extractfile(manifest['Config']).read()
+        except tarfile.TarError:
+            raise image_errors.NotAnImage(
+                'the file is no docker image: it is not a tar archive')
+
+    def _tree(self, digit):
+        return os.path.join(self.root, 'layers', digit * 16, 'tree')
 
     def lookup(self, image_id):
         try:
@@ -84,8 +104,7 @@ class FakeImageStore:
                 config = json.load(stream)
         except FileNotFoundError:
             return None
-        layers = [os.path.join(self.root, 'layers', digit * 16, 'tree')
-                  for digit in 'ab']
+        layers = [self._tree(digit) for digit in 'ab']
         return types.SimpleNamespace(
             image_id=image_id, architecture='x86_64', layer_dirs=layers,
             chain_ids=['sha256:' + digit * 64 for digit in 'ab'],
@@ -93,9 +112,17 @@ class FakeImageStore:
             group=b'root:x:0:\n', file_caps=[], size=1 << 20, entries=10,
             disk=os.path.join(self.root, 'disk'))
 
+    def origins(self, image_id, ref=None):
+        digits = ['a' * 64, 'b' * 64]
+        return {'format': 'docker', 'compression': None,
+                'diff_ids': ['sha256:' + digit for digit in digits],
+                'blobs': [digit + '.tar' for digit in digits],
+                'trees': [(self._tree(digit), []) for digit in 'ab']}
+
     def records(self):
         for image_id in os.listdir(self.root):
-            yield self._marker(image_id), {'image_id': image_id}
+            if image_id != 'layers':
+                yield self._marker(image_id), {'image_id': image_id}
 
     def has(self, image_id):
         return os.path.exists(self._marker(image_id))
@@ -129,12 +156,72 @@ class FakeMounts(fixtures.Fixture):
                 ('mounts.mount_writable_image', mount('writable')),
                 ('mounts.mount_copied_image', mount('copied')),
                 ('mounts.unmount', lambda path: self.mounted.pop(path, None)),
-                ('mounts.remove_private', lambda path: None),
+                ('mounts.remove_private', shutil.rmtree),
                 ('limits.probe_project_quota', lambda path: None),
                 ('limits.mount_file', lambda path, directory, size:
                     self.limited.update({path: size})),
-                ('limits.remove_file', self.limited.pop)):
+                ('limits.remove_file', lambda path:
+                    self.limited.pop(path, None))):
             self.useFixture(fixtures.MockPatch(module + name, fake))
+
+
+class FakeMoving(fixtures.Fixture):
+    """The same for directories of servers that move; no privilege needed."""
+
+    def _setUp(self):
+        module = 'nova_containervm.privsep.moving.'
+
+        def copy(source, target):
+            shutil.copytree(source, target, dirs_exist_ok=True)
+
+        def archive(source, target):
+            os.makedirs(source, exist_ok=True)
+            subprocess.run(['tar', '-C', source, '-cf', target, '.'],
+                           check=True)
+
+        def restore(source, target, owner):
+            os.makedirs(target, exist_ok=True)
+            subprocess.run(['tar', '-C', target, '-xf', source], check=True)
+
+        for name, fake in (('copy_private', copy),
+                           ('archive_private', archive),
+                           ('restore_private', restore)):
+            self.useFixture(fixtures.MockPatch(module + name, fake))
+
+
+class FakeRemote(fixtures.Fixture):
+    """Other hosts, which have the same files as this one.
+
+    ``shared`` is what LibvirtDriver is to find out about that; ``fail`` the
+    name of a file that cannot be copied.
+    """
+
+    def _setUp(self):
+        self.shared = False
+        self.fail = None
+        self.copied = []
+        ssh = 'nova.virt.libvirt.volume.remotefs.SshDriver.'
+        for name, fake in (
+                (ssh + 'create_dir', lambda _self, host, path, **kw:
+                    os.makedirs(path, exist_ok=True)),
+                # It is the same directory here as there.
+                (ssh + 'remove_dir', lambda *args, **kw: None),
+                (ssh + 'copy_file', self._copy),
+                ('nova.virt.libvirt.driver.LibvirtDriver.'
+                 '_is_path_shared_with', lambda *args: self.shared),
+                # There is no disk to be copied.
+                ('nova.virt.libvirt.driver.LibvirtDriver.'
+                 '_get_instance_disk_info', lambda *args: [])):
+            self.useFixture(fixtures.MockPatch(name, fake))
+
+    def _copy(self, source, target, **kwargs):
+        source, target = (path.rpartition(':')[2] for path in (source,
+                                                               target))
+        name = os.path.basename(target)
+        if name == self.fail:
+            raise processutils.ProcessExecutionError('no route to host')
+        self.copied.append(name)
+        shutil.copy(source, target)
 
 
 class TestBase(base.ServersTestBase):
@@ -192,6 +279,9 @@ class TestBase(base.ServersTestBase):
 
     def _fake_ours(self):
         self.mounts = self.useFixture(FakeMounts())
+        self.useFixture(FakeMoving())
+        self.useFixture(fixtures.MockPatch(
+            'nova_containervm.privsep.pack.launch', hosttree.start))
         self.useFixture(fixtures.MockPatch(
             'nova_containervm.imageservice.image_store.ImageStore',
             FakeImageStore))
@@ -233,7 +323,8 @@ class TestBase(base.ServersTestBase):
             'architecture': os.uname().machine, 'cmdline': 'console=ttyS0',
             'boot_methods': ['kernel', 'disk'],
             'runtimes': ['crun', 'chroot'],
-            'transports': ['9p', 'virtiofs', 'block']}
+            'transports': ['9p', 'virtiofs', 'block'],
+            'features': ['agent', 'export']}
         for part, name in (('disk', 'base.qcow2'), ('kernel', 'vmlinux'),
                            ('initrd', 'initrd.img')):
             content = part.encode()

@@ -152,6 +152,10 @@ class VM:
             stdout=subprocess.DEVNULL)
         return self
 
+    def running(self):
+        """Whether QEMU runs."""
+        return self._process.poll() is None
+
     def wait(self, timeout=60):
         """Wait for QEMU's end; kill it and raise if it takes too long."""
         deadline = time.monotonic() + timeout * PATIENCE

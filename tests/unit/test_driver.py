@@ -29,6 +29,8 @@ from nova_containervm import conf
 from nova_containervm import driver
 from nova_containervm import errors
 from nova_containervm import ops
+from nova_containervm import record
+from tests.unit import test_domain
 
 CONF = conf.CONF
 
@@ -52,6 +54,7 @@ def overrides():
 
 # Methods whose first arguments are not enough to call them: the rest.
 VARIADIC = {
+    '_create_image': ['disk_mapping'],
     '_get_guest_config': ['network_info', 'image_meta', 'disk_info'],
     '_get_guest_xml': ['network_info', 'disk_info', 'image_meta'],
     '_create_guest_with_network': ['block_device_info'],
@@ -123,10 +126,8 @@ class DriverTestCase(base.BaseTestCase):
                              inspect.signature(function), name)
 
     @ddt.data(
-        ('snapshot', errors.OperationNotSupported),
         ('set_admin_password', exception.SetAdminPasswdNotSupported),
         ('suspend', exception.InstanceFaultRollback),
-        ('migrate_disk_and_power_off', exception.InstanceFaultRollback),
         ('check_can_live_migrate_source', exception.MigrationPreCheckError),
         ('check_can_live_migrate_destination',
          exception.MigrationPreCheckError),
@@ -134,8 +135,12 @@ class DriverTestCase(base.BaseTestCase):
     @ddt.unpack
     def test_refused(self, name, error):
         CONF.set_override('sub_virt_type', 'container', 'libvirt')
-        raised = self.assertRaises(error, self._call, name,
-                                   instance('docker'))
+        server = instance('docker')
+        rec = record.Record('image', 'd' * 64, 'minimal',
+                            test_domain.choices())
+        record.remember(server, rec)
+        with mock.patch.object(record, 'of', return_value=rec):
+            raised = self.assertRaises(error, self._call, name, server)
         message = str(getattr(raised, 'inner_exception', raised))
         self.assertIn(instance().uuid, message)
 

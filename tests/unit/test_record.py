@@ -10,9 +10,10 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-
+import dataclasses
 import os
 import stat
+from unittest import mock
 
 import fixtures
 from oslotest import base
@@ -47,3 +48,17 @@ class RecordTestCase(base.BaseTestCase):
         self.record.save(self.dir)
         self.assertEqual(['server.json'], os.listdir(
             os.path.join(self.dir, 'containervm')))
+
+    def test_remembered_without_the_files(self):
+        server = mock.Mock(system_metadata={})
+        record.remember(server, self.record)
+        self.assertEqual(
+            dataclasses.replace(self.record, injected_files=()),
+            record.remembered(server))
+        (name, value), = server.system_metadata.items()
+        self.assertLessEqual(len(value), 255)
+        # Nor is it taken for a property of the image.
+        self.assertFalse(name.startswith(('containervm_', 'image_')))
+
+    def test_nothing_remembered(self):
+        self.assertIsNone(record.remembered(mock.Mock(system_metadata={})))

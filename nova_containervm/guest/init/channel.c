@@ -38,7 +38,7 @@
 
 static int channel_fd = -1;
 
-static int open_port(const char *name)
+int channel_port(const char *name)
 {
     char path[300], text[256];
     struct dirent *entry;
@@ -55,7 +55,7 @@ static int open_port(const char *name)
             strcmp(text, name) != 0)
             continue;
         snprintf(path, sizeof(path), "/dev/%s", entry->d_name);
-        fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC);
     }
     closedir(ports);
     return fd;
@@ -65,7 +65,7 @@ int channel_open(const char *name)
 {
     long long deadline = clock_ms() + WAIT_MS;
 
-    while ((channel_fd = open_port(name)) < 0) {
+    while ((channel_fd = channel_port(name)) < 0) {
         if (clock_ms() > deadline)
             return -1;
         clock_sleep_ms(5);

@@ -18,8 +18,11 @@
 
 #include <stdbool.h>
 
+/* The port called NAME, open and not blocking; -1 while there is none. */
+int channel_port(const char *name);
+
 /*
- * Open the port called NAME, waiting a moment for it to appear. Without a
+ * Open the port called NAME for events, waiting a moment for it to appear. Without a
  * port all events are dropped. Returns 0, or -1.
  */
 int channel_open(const char *name);

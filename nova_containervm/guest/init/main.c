@@ -30,11 +30,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "agent.h"
 #include "channel.h"
 #include "configdrive.h"
 #include "console.h"
 #include "contract.h"
 #include "etcfiles.h"
+#include "export.h"
 #include "miniinit.h"
 #include "modules.h"
 #include "network.h"
@@ -51,6 +53,7 @@
 #define STAGE "init"
 #define CLOCK_SOURCES                                                        \
     "/sys/devices/system/clocksource/clocksource0/available_clocksource"
+#define EXPORT "containervm.export="
 
 static const struct {
     const char *type;
@@ -106,12 +109,21 @@ static void mount_all(void)
             fail_errno(STAGE, "%s", links[i][0]);
 }
 
-static void read_command_line(void)
+/* The value of containervm.export, "" for none; NULL if it is not there. */
+static const char *read_command_line(void)
 {
-    char text[4096];
+    static char text[4096];
+    char *export;
 
-    if (text_read_file("/proc/cmdline", text, sizeof(text)) > 0)
-        report_debug = strstr(text, "containervm.debug") != NULL;
+    if (text_read_file("/proc/cmdline", text, sizeof(text)) <= 0)
+        return NULL;
+    report_debug = strstr(text, "containervm.debug") != NULL;
+    export = strstr(text, EXPORT);
+    if (!export)
+        return NULL;
+    export += strlen(EXPORT);
+    export[strcspn(export, " \n")] = '\0';
+    return export;
 }
 
 /* The host's clock is a device only where KVM is. */
@@ -127,6 +139,7 @@ int main(int argc, char **argv)
 {
     static struct contract contract;
     struct network_result network;
+    const char *export;
     int signal_fd;
     const char *slash = strrchr(argv[0], '/');
 
@@ -139,7 +152,7 @@ int main(int argc, char **argv)
     become_ordinary_mount();
     mount_all();
     console_open();
-    read_command_line();
+    export = read_command_line();
     /* Ctrl-Alt-Del becomes a SIGINT to us instead of a reset. */
     reboot(RB_DISABLE_CAD);
     signal_fd = process_signals();
@@ -147,6 +160,8 @@ int main(int argc, char **argv)
         fail_errno(STAGE, "signalfd");
 
     modules_load("early");
+    if (export)
+        export_run(export);
     power_button_open();
     configdrive_read(&contract);
     if (contract.channel[0] && channel_open(contract.channel) < 0)
@@ -164,6 +179,7 @@ int main(int argc, char **argv)
     if (is_on_kvm())
         modules_load("kvm");
     modules_finish();
+    agent_start();
     tidy(network.dhcp);
 
     supervise(&contract, signal_fd);

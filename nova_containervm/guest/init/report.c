@@ -27,6 +27,7 @@
 #include "power.h"
 
 bool report_debug;
+void (*report_also)(const char *stage, const char *text);
 
 /*
  * One write() a line, so that lines of the container never get in between.
@@ -80,6 +81,8 @@ void report_failure(const char *stage, const char *text)
 {
     console_line("failed", stage, text);
     channel_failed(stage, text);
+    if (report_also)
+        report_also(stage, text);
 }
 
 void fail(const char *stage, const char *format, ...)

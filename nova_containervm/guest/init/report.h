@@ -42,6 +42,9 @@ void fail(const char *stage, const char *format, ...)
 void fail_errno(const char *stage, const char *format, ...)
     __attribute__((format(printf, 2, 3), noreturn));
 
+/* Called by report_failure() with what it reports, if it is set. */
+extern void (*report_also)(const char *stage, const char *text);
+
 /* The console line and event of fail(), without the end. */
 void report_failure(const char *stage, const char *text);
 

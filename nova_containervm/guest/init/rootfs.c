@@ -52,9 +52,7 @@ static void make_directory(const char *path)
         fail_errno(STAGE, "%s", path);
 }
 
-/* Mount the image's files on TARGET: read-only unless the options say so. */
-static void mount_transport(const struct contract *contract,
-                            const char *target)
+void rootfs_mount_image(const struct contract *contract, const char *target)
 {
     static const char *const groups[] = {"9p", "virtiofs", "block"};
     const char *source = contract->rootfs_tag;
@@ -119,10 +117,10 @@ void rootfs_mount(const struct contract *contract)
         writable_mount();
     }
     if (contract->writable == WRITABLE_SHARE) {
-        mount_transport(contract, ROOTFS_DIR);
+        rootfs_mount_image(contract, ROOTFS_DIR);
     } else {
         make_directory(LOWER_DIR);
-        mount_transport(contract, LOWER_DIR);
+        rootfs_mount_image(contract, LOWER_DIR);
         make_directory(UPPER_DIR);
         make_directory(WORK_DIR);
         if (mount("overlay", ROOTFS_DIR, "overlay", 0, OVERLAY_OPTIONS) < 0)

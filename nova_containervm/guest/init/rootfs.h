@@ -21,6 +21,10 @@
 /* Mount it as CONTRACT says, ready for a runtime. Fails on any error. */
 void rootfs_mount(const struct contract *contract);
 
+/* Mount the image's files alone on TARGET: read-only unless the contract's
+ * options say otherwise. Fails on any error. */
+void rootfs_mount_image(const struct contract *contract, const char *target);
+
 /* Unmount what rootfs_mount() has mounted, as far as possible. */
 void rootfs_unmount(void);
 

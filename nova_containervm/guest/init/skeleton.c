@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -110,6 +111,22 @@ int skeleton_open(const char *root, const char *path, int flags)
     close(root_fd);
     errno = error;
     return fd;
+}
+
+bool skeleton_has_made(const char *path, const struct stat *info)
+{
+    static const mode_t types[] = {S_IFDIR, S_IFREG, S_IFLNK};
+    char whole[64];
+
+    for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        snprintf(whole, sizeof(whole), "%s/%s", entries[i].parent + 1,
+                 entries[i].name);
+        if (strcmp(whole + (whole[0] == '/'), path) == 0)
+            return (info->st_mode & S_IFMT) == types[entries[i].kind] &&
+                   info->st_uid == 0 && info->st_gid == 0 &&
+                   (entries[i].kind != FILE_EMPTY || info->st_size == 0);
+    }
+    return false;
 }
 
 int skeleton_setxattr(const char *root, const char *path, const char *name,

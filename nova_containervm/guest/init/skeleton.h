@@ -16,7 +16,9 @@
 #ifndef CVM_SKELETON_H
 #define CVM_SKELETON_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 /*
  * Make the mount points and files that docker's "init layer" has, where the
@@ -24,6 +26,10 @@
  * ideas of /etc; whoever needs one of them says so.
  */
 void skeleton_make(const char *root);
+
+/* Whether a file at PATH, without a slash at its start, that the image does not
+ * have is as skeleton_make() makes it. */
+bool skeleton_has_made(const char *path, const struct stat *info);
 
 /*
  * open() PATH below ROOT, where every symbolic link and ".." stays below

@@ -1,0 +1,285 @@
+/*
+ * Licensed under the Apache License, Version 2.0 (the "License"); you may
+ * not use this file except in compliance with the License. You may obtain
+ * a copy of the License at
+ *
+ *      http://www.apache.org/licenses/LICENSE-2.0
+ *
+ * Unless required by applicable law or agreed to in writing, software
+ * distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+ * WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+ * License for the specific language governing permissions and limitations
+ * under the License.
+ */
+
+#include "agent_commands.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/rtc.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "agent.h"
+#include "clock.h"
+#include "fsfreeze.h"
+#include "jsonread.h"
+#include "report.h"
+
+#define RTC "/dev/rtc0"
+#define NANOS 1000000000LL
+
+/*
+ * A host that froze the file systems and was killed is not to stop the
+ * container for good. It thaws them itself when it is back.
+ */
+#define THAW_MS (5 * 60 * 1000)
+
+static bool is_frozen;
+static long long thaw_at;
+
+struct reply {
+    char *text;
+    size_t size;
+};
+
+static void __attribute__((format(printf, 2, 3)))
+answer(struct reply *reply, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(reply->text, reply->size, format, args);
+    va_end(args);
+}
+
+static void done(struct reply *reply)
+{
+    answer(reply, "{\"return\": {}}\n");
+}
+
+/* strerror() has no character that JSON would have to escape. */
+static void failed(struct reply *reply, const char *what)
+{
+    answer(reply, AGENT_ERROR("GenericError", "%s: %s"), what,
+           strerror(errno));
+}
+
+static void ping(struct reply *reply, const struct json_value *arguments)
+{
+    (void)arguments;
+    done(reply);
+}
+
+static void sync_with(struct reply *reply, const struct json_value *arguments,
+                      const char *prefix)
+{
+    struct json_value value;
+    long long id;
+
+    if (json_member(arguments, "id", &value) < 0 ||
+        json_get_integer(&value, &id) < 0)
+        answer(reply, "%s%s", prefix,
+               AGENT_ERROR("GenericError", "id is no integer"));
+    else
+        answer(reply, "%s{\"return\": %lld}\n", prefix, id);
+}
+
+static void sync_plain(struct reply *reply,
+                       const struct json_value *arguments)
+{
+    sync_with(reply, arguments, "");
+}
+
+static void sync_delimited(struct reply *reply,
+                           const struct json_value *arguments)
+{
+    sync_with(reply, arguments, "\xff");
+}
+
+static void freeze_status(struct reply *reply,
+                          const struct json_value *arguments)
+{
+    (void)arguments;
+    answer(reply, "{\"return\": \"%s\"}\n",
+           is_frozen ? "frozen" : "thawed");
+}
+
+static void freeze(struct reply *reply, const struct json_value *arguments)
+{
+    int count;
+
+    (void)arguments;
+    if (is_frozen) {
+        answer(reply, AGENT_ERROR("GenericError", "frozen already"));
+        return;
+    }
+    count = fsfreeze_freeze();
+    if (count < 0) {
+        failed(reply, "cannot freeze");
+        return;
+    }
+    is_frozen = true;
+    thaw_at = clock_ms() + THAW_MS;
+    answer(reply, "{\"return\": %d}\n", count);
+}
+
+static void thaw(struct reply *reply, const struct json_value *arguments)
+{
+    (void)arguments;
+    is_frozen = false;
+    answer(reply, "{\"return\": %d}\n", fsfreeze_thaw());
+}
+
+/* The time of the machine's clock, which the host keeps. */
+static int read_rtc(struct timespec *now)
+{
+    struct rtc_time time;
+    int fd = open(RTC, O_RDONLY | O_CLOEXEC);
+    int result = fd < 0 ? -1 : ioctl(fd, RTC_RD_TIME, &time);
+
+    if (fd >= 0)
+        close(fd);
+    if (result < 0)
+        return -1;
+    struct tm parts = {.tm_sec = time.tm_sec, .tm_min = time.tm_min,
+                       .tm_hour = time.tm_hour, .tm_mday = time.tm_mday,
+                       .tm_mon = time.tm_mon, .tm_year = time.tm_year};
+    *now = (struct timespec){.tv_sec = timegm(&parts)};
+    return 0;
+}
+
+static void set_time(struct reply *reply, const struct json_value *arguments)
+{
+    struct json_value value;
+    struct timespec now;
+    long long nanos;
+
+    if (json_member(arguments, "time", &value) < 0) {
+        if (read_rtc(&now) < 0) {
+            failed(reply, RTC);
+            return;
+        }
+    } else if (json_get_integer(&value, &nanos) < 0 || nanos < 0) {
+        answer(reply, AGENT_ERROR("GenericError", "time is no time"));
+        return;
+    } else {
+        now.tv_sec = (time_t)(nanos / NANOS);
+        now.tv_nsec = (long)(nanos % NANOS);
+    }
+    if (clock_settime(CLOCK_REALTIME, &now) < 0)
+        failed(reply, "cannot set the clock");
+    else
+        done(reply);
+}
+
+/*
+ * QEMU's own agent says nothing if all is well. libvirt would then wait until
+ * the VM is down, where Nova wants to watch that by itself.
+ */
+static void shut_down(struct reply *reply, const struct json_value *arguments)
+{
+    struct json_value value;
+    char mode[16] = "powerdown";
+
+    if (json_member(arguments, "mode", &value) == 0 &&
+        json_get_string(&value, mode, sizeof(mode)) < 0)
+        mode[0] = '\0';
+    if (strcmp(mode, "powerdown") != 0 && strcmp(mode, "halt") != 0) {
+        answer(reply, AGENT_ERROR("GenericError",
+                                  "only powerdown and halt are possible"));
+        return;
+    }
+    /* What is held up could not end. */
+    if (is_frozen)
+        fsfreeze_thaw();
+    is_frozen = false;
+    if (kill(1, SIGTERM) < 0)
+        failed(reply, "cannot tell the init");
+    else
+        done(reply);
+}
+
+static void info(struct reply *reply, const struct json_value *arguments);
+
+static const struct command {
+    const char *name;
+    void (*run)(struct reply *reply, const struct json_value *arguments);
+} commands[] = {
+    {"guest-sync", sync_plain},
+    {"guest-sync-delimited", sync_delimited},
+    {"guest-ping", ping},
+    {"guest-info", info},
+    {"guest-fsfreeze-status", freeze_status},
+    {"guest-fsfreeze-freeze", freeze},
+    {"guest-fsfreeze-thaw", thaw},
+    {"guest-set-time", set_time},
+    {"guest-shutdown", shut_down},
+};
+
+#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+static void info(struct reply *reply, const struct json_value *arguments)
+{
+    size_t used = 0;
+
+    (void)arguments;
+    for (size_t i = 0; i < COMMANDS && used < reply->size; i++)
+        used += (size_t)snprintf(
+            reply->text + used, reply->size - used,
+            "%s{\"name\": \"%s\", \"enabled\": true, "
+            "\"success-response\": true}",
+            i ? ", " : "{\"return\": {\"version\": \"containervm 1\", "
+                       "\"supported_commands\": [",
+            commands[i].name);
+    if (used < reply->size)
+        snprintf(reply->text + used, reply->size - used, "]}}\n");
+}
+
+void agent_answer(const char *request, size_t length, char *text,
+                  size_t size)
+{
+    struct reply reply = {text, size};
+    struct json_value object, value, arguments = {"{}", 2};
+    char name[64];
+
+    if (json_parse(request, length, &object) < 0 ||
+        json_member(&object, "execute", &value) < 0 ||
+        json_get_string(&value, name, sizeof(name)) < 0) {
+        answer(&reply, AGENT_ERROR("GenericError", "not a request"));
+        return;
+    }
+    json_member(&object, "arguments", &arguments);
+    for (size_t i = 0; i < COMMANDS; i++)
+        if (strcmp(commands[i].name, name) == 0) {
+            commands[i].run(&reply, &arguments);
+            debug("agent: %s", name);
+            return;
+        }
+    answer(&reply, AGENT_ERROR("CommandNotFound", "no such command"));
+}
+
+int agent_commands_timeout(void)
+{
+    long long left = thaw_at - clock_ms();
+
+    if (!is_frozen)
+        return -1;
+    return left < 0 ? 0 : (int)left;
+}
+
+void agent_commands_tick(void)
+{
+    if (!is_frozen || clock_ms() < thaw_at)
+        return;
+    warn("agent", "the host has not thawed the file systems for %d s",
+         THAW_MS / 1000);
+    fsfreeze_thaw();
+    is_frozen = false;
+}
