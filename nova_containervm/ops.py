@@ -51,6 +51,9 @@ LOG = logging.getLogger(__name__)
 
 TRAIT = 'CUSTOM_CONTAINERVM'
 
+# What a container must at least be able to write to a share, in bytes
+_LEAST_ROOM = 32 << 20
+
 
 class ContainerOps:
     """Everything that the driver does for container servers.
@@ -220,6 +223,7 @@ class ContainerOps:
                 if not known:
                     self._images.forget(instance.image_ref, form)
         rec = serverspec.with_contract(rec, contract)
+        self._check_fits(instance, rec, image)
         fileutils.ensure_tree(instance_dir)
         rec.save(instance_dir)
         record.remember(instance, rec)
@@ -255,6 +259,15 @@ class ContainerOps:
                 reason='its root disk is made by the host')
         if instance.flavor.root_gb == 0:
             raise exception.FlavorDiskTooSmall()
+
+    def _check_fits(self, instance, rec, image):
+        needed = self._rootfs('', rec).needs(image)
+        room = self._room(instance, rec)
+        if rec.choices.share_limit != 'none' and room < needed + _LEAST_ROOM:
+            raise exception.FlavorDiskSmallerThanImage(
+                flavor_size=instance.flavor.root_gb << 30,
+                image_size=(instance.flavor.root_gb << 30) - room + needed +
+                _LEAST_ROOM)
 
     @contextlib.contextmanager
     def starting(self, instance):

@@ -124,6 +124,7 @@ def check() -> None:
             '[containervm] rootfs_transport = block and writable_layer = '
             'share exclude each other: a disk that servers share cannot be '
             'written to. Set writable_layer = disk.')
+    check_tools()
     if (group.writable_layer == 'share' and group.share_limit == 'project'
             and limits.probe_project_quota(_place()) is None):
         raise exception.InvalidConfiguration(
@@ -131,6 +132,13 @@ def check() -> None:
             '[DEFAULT] instances_path = %s has no project quotas, or the '
             'kernel is older than 5.14. Mount it with the option prjquota, or '
             'set share_limit = file.' % CONF.instances_path)
+
+
+def check_tools() -> None:
+    """The part of :func:`check` that needs no privilege.
+
+    :raises exception.InvalidConfiguration: with the remedy
+    """
     if 'virtiofs' in offered() and virtiofs.find_daemon() is None:
         raise exception.InvalidConfiguration(
             'The transport virtiofs needs virtiofsd, and no file in %s '
@@ -146,8 +154,8 @@ def _check_block():
     group = CONF.containervm
     try:
         tool = mkerofs.find(group.mkfs_erofs_cmd)
-        with tempfile.TemporaryDirectory(dir=CONF.instances_path,
-                                         prefix='containervm-probe-') as work:
+        with tempfile.TemporaryDirectory(
+                prefix='containervm-probe-') as work:
             mkerofs.probe(tool, group.disk_compression, work)
     except (image_errors.StoreError, OSError) as e:
         raise exception.InvalidConfiguration(

@@ -104,6 +104,10 @@ class Rootfs(abc.ABC):
     def remove(self) -> None:
         """Remove everything, what the server wrote included."""
 
+    def needs(self, image: 'store.StoredImage') -> int:
+        """Bytes of the server's own storage that the image takes."""
+        return 0
+
     def room(self) -> int:
         """Bytes that this server may still take on this host.
 

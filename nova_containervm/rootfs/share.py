@@ -84,6 +84,13 @@ class ShareRootfs(base.Rootfs):
         if self.choices.share_limit == 'file':
             limits.remove_file(self.file)
 
+    def needs(self, image):
+        if (self.readonly or self.choices.share_limit == 'none' or
+                self.choices.share_provisioning == 'overlay'):
+            return 0
+        # Files take whole blocks, and an inode each.
+        return image.size + 4096 * image.entries
+
     def room(self):
         try:
             if self.readonly or self.choices.share_limit == 'none':

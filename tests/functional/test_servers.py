@@ -229,6 +229,17 @@ class ContainerServerTest(base.TestBase):
         self._delete_server(server)
         self.assertEqual({}, self.mounts.limited)
 
+    def test_copy_that_does_not_fit(self):
+        self.flags(writable_layer='share', share_provisioning='copy',
+                   group='containervm')
+        self.useFixture(fixtures.MockPatch(
+            'nova_containervm.rootfs.share.ShareRootfs.needs',
+            return_value=1 << 30))
+        server = self.create(self.docker_image(), expected_state='ERROR')
+        fault = self.api.get_server(server['id'])['fault']['message']
+        self.assertIn('disk is too small', fault)
+        self._nothing_is_left(server)
+
     def test_block(self):
         self.flags(allowed_transports=['block'], group='containervm')
         server = self.create(self.docker_image(

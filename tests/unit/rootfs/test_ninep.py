@@ -136,6 +136,16 @@ class NinePTestCase(base.BaseTestCase):
         self.limits.release_directory.assert_called_once_with(rootfs.private)
         self.mounts.remove_private.assert_called_once_with(rootfs.private)
 
+    @ddt.data(('copy', 'file', 10240), ('reflink', 'project', 10240),
+              ('copy', 'none', 0), ('overlay', 'file', 0))
+    @ddt.unpack
+    def test_needs(self, provisioning, limit, size):
+        made = mock.Mock(size=2048, entries=2)
+        self.assertEqual(size, self._rootfs(
+            writable_layer='share', share_provisioning=provisioning,
+            share_limit=limit).needs(made))
+        self.assertEqual(0, self._rootfs().needs(made))
+
     def test_room(self):
         self.assertEqual(0, self._rootfs(share_limit='file').room())
         rootfs = self._rootfs(writable_layer='share', share_limit='file')
