@@ -138,8 +138,13 @@ class DiskTestCase(base.StoreTestCase):
             self.assertNothingLeft(where)
             return
         image = self.ensure(builders.docker(layers), where=where)
-        self.assertEqual([], trees.difference(
-            merged.manifest(layers), trees.disk(image.disk)))
+        wanted = merged.manifest(layers)
+        for entry in wanted.values() if not trees.LOOPS else ():
+            xattrs = entry.get('xattrs', {})
+            if xattrs.pop('security.capability', None) and not xattrs:
+                del entry['xattrs']
+        self.assertEqual([], trees.difference(wanted,
+                                              trees.disk(image.disk)))
         self.assertEqual({}, where.verify())
         self.assertEqual([], os.listdir(where.path('tmp')))
         self.assertEqual(['disk.erofs', 'layer.json'], sorted(os.listdir(
