@@ -36,6 +36,31 @@ def pytest_configure(config):
         'markers', 'slow: takes long; only "tools/test --all" runs it')
 
 
+# What a server of any transport must do: these modules run for each. In the
+# standard run only for the default one.
+EVERY_TRANSPORT = ('test_config', 'test_images_run', 'test_lifecycle',
+                   'test_volumes')
+OTHER_TRANSPORTS = ('virtiofs', 'block')
+
+
+def pytest_generate_tests(metafunc):
+    """Have a test run for each transport, unless it names its settings."""
+    module = metafunc.module.__name__.rpartition('.')[2]
+    if module in EVERY_TRANSPORT and not any(
+            m.name == 'profile' or m.name == 'parametrize' and
+            'profile' in m.args[0]
+            for m in metafunc.definition.iter_markers()):
+        metafunc.parametrize('profile', ['default', *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in OTHER_TRANSPORTS)], indirect=True, scope='module')
+
+
+@pytest.fixture(scope='module')
+def profile(request):
+    """Name of the settings that tests of a module run with, by default."""
+    return getattr(request, 'param', 'default')
+
+
 def profile_of(item):
     """The profile that a test asks for, by its marker or its parameter."""
     callspec = getattr(item, 'callspec', None)
@@ -108,7 +133,7 @@ def settings(environment):
 
 
 @pytest.fixture(autouse=True)
-def configured(request, settings):
+def configured(request, profile, settings):
     """nova-compute runs with the settings of the test's profile."""
     name = profile_of(request.node)
     settings.use(name)
@@ -237,9 +262,9 @@ def server(cloud, clean_host):
 
 
 @pytest.fixture(scope='module')
-def shared_server(cloud, host, settings):
+def shared_server(cloud, host, settings, profile):
     """A function that creates a server for all tests of a module."""
-    settings.use('default')
+    settings.use(profile)
     before = host.state()
     with _servers(cloud) as create:
         yield create

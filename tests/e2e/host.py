@@ -19,6 +19,7 @@ import pwd
 import re
 import subprocess
 import time
+import xml.etree.ElementTree as etree
 
 LIBVIRT_URI = 'qemu:///system'
 
@@ -175,6 +176,19 @@ class Host:
     def rootfs(self, uuid):
         """What a share of a server's root filesystem exports."""
         return self.instances / uuid / 'rootfs'
+
+    @staticmethod
+    def transport(uuid):
+        """How a running server's root filesystem reaches it."""
+        domain = etree.fromstring(_run('virsh', '-c', LIBVIRT_URI, 'dumpxml',
+                                       uuid))
+        share = domain.find('devices/filesystem')
+        if share is not None:
+            driver = share.find('driver')
+            virtiofs = driver is not None and driver.get('type') == 'virtiofs'
+            return 'virtiofs' if virtiofs else '9p'
+        assert domain.find('devices/disk/shareable') is not None
+        return 'block'
 
     def disk_use(self, path):
         """Bytes that files take below a path, without what is mounted."""

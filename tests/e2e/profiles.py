@@ -26,7 +26,9 @@ ACCESS = ('mapped', 'passthrough')
 # writable_layer, share_provisioning
 LAYER = (('disk', 'overlay'), ('share', 'overlay'), ('share', 'copy'),
          ('share', 'reflink'))
+TRANSPORTS = ('9p', 'virtiofs', 'block')
 DEFAULTS = {
+    'containervm.rootfs_transport': '9p',
     'containervm.boot_method': 'kernel',
     'containervm.guest_runtime': 'crun',
     'containervm.share_access_mode': 'mapped',
@@ -47,11 +49,18 @@ class Profile:
     qemu_user: str = 'libvirt-qemu'
 
     @property
+    def transport(self):
+        return self._value('containervm.rootfs_transport')
+
+    @property
     def layer(self):
         return self._value('containervm.writable_layer')
 
     @property
     def access(self):
+        """How files look on this host, where they are on it."""
+        if self.transport == 'virtiofs':
+            return 'passthrough'
         return self._value('containervm.share_access_mode')
 
     def _value(self, option):
@@ -59,9 +68,10 @@ class Profile:
 
 
 def combination(boot='kernel', runtime='crun', access='mapped',
-                layer=('disk', 'overlay')):
+                layer=('disk', 'overlay'), transport='9p'):
     """The profile of one combination; only what is no default is set."""
     wanted = {
+        'containervm.rootfs_transport': transport,
         'containervm.boot_method': boot,
         'containervm.guest_runtime': runtime,
         'containervm.share_access_mode': access,
@@ -74,20 +84,28 @@ def combination(boot='kernel', runtime='crun', access='mapped',
 
 def combinations():
     """All combinations by name, those of mapped access first."""
-    return {
+    found = {
         '-'.join((access, boot, runtime, *layer)): combination(
             boot, runtime, access, layer)
         for access, boot, runtime, layer in itertools.product(
             ACCESS, BOOT, RUNTIME, LAYER)}
+    for boot, runtime, layer in itertools.product(BOOT, RUNTIME, LAYER):
+        found['-'.join(('virtiofs', boot, runtime, *layer))] = combination(
+            boot, runtime, layer=layer, transport='virtiofs')
+    for boot, runtime in itertools.product(BOOT, RUNTIME):
+        found['-'.join(('block', boot, runtime))] = combination(
+            boot, runtime, transport='block')
+    return found
 
 
 def pairwise():
-    """Names of 8 combinations in which each pair of values comes together.
+    """Names of 8 combinations of 9p in which each pair of values meets.
 
     An orthogonal array of strength 2, made from the bits of the layer's
     number and one more.
     """
-    names = []
+    # Of the other transports one each: the default suite has the rest.
+    names = ['virtiofs-disk-crun-share-overlay', 'block-disk-chroot']
     for number, layer in enumerate(LAYER):
         for bit in (0, 1):
             names.append('-'.join((
@@ -99,6 +117,8 @@ def pairwise():
 # The order is the order of the tests.
 PROFILES = {
     'default': combination(),
+    'virtiofs': combination(transport='virtiofs'),
+    'block': combination(transport='block'),
     'share-overlay': combination(layer=('share', 'overlay')),
     'share-copy': combination(layer=('share', 'copy')),
     'share-reflink': combination(layer=('share', 'reflink')),

@@ -40,6 +40,7 @@ def test_combination(server, probe, cloud, host, configured, profile):
         echo kept >/srv/data/file && chown web:extra /srv/data/file &&
         chmod 640 /srv/data/file && ln -s file /srv/data/link &&
         rm /www/index.html && mkdir /www/index.html && sync''')
+    assert host.transport(made.id) == configured.transport
     on_host = host.rootfs(made.id) / 'srv' / 'data' / 'file'
     assert on_host.exists() == (configured.layer == 'share')
     if configured.layer == 'share':
