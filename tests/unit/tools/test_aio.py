@@ -25,6 +25,7 @@ from tests.unit import tools  # noqa: F401  (finds aiolib)
 from aiolib import cli
 from aiolib import network
 from aiolib import nodeconfig
+from aiolib import nodes
 from aiolib import render
 from aiolib import services
 from aiolib import settings
@@ -115,7 +116,7 @@ class RenderTest(WithDirectory):
 
     def test_our_driver(self):
         conf = parse(render.nova_compute(
-            self.cfg, 'containervm.ContainerVMDriver', 'qemu'))
+            nodes.first(self.cfg), 'containervm.ContainerVMDriver', 'qemu'))
         self.assertEqual('containervm.ContainerVMDriver',
                          conf['DEFAULT']['compute_driver'])
         self.assertEqual('container', conf['libvirt']['sub_virt_type'])
@@ -125,7 +126,7 @@ class RenderTest(WithDirectory):
 
     def test_plain_driver_has_no_option_of_ours(self):
         conf = parse(render.nova_compute(
-            self.cfg, 'libvirt.LibvirtDriver', 'kvm'))
+            nodes.first(self.cfg), 'libvirt.LibvirtDriver', 'kvm'))
         self.assertEqual({'virt_type': 'kvm'}, dict(conf['libvirt']))
 
     def test_every_service_has_its_login(self):
@@ -241,7 +242,7 @@ class NodeConfigTest(WithDirectory):
     def setUp(self):
         super().setUp()
         self.cfg.state.mkdir(parents=True)
-        self.node = nodeconfig.NodeConfig(self.cfg)
+        self.node = nodeconfig.NodeConfig(nodes.first(self.cfg))
 
     def test_set_and_take_away(self):
         self.node.set('libvirt.virt_type=qemu')
@@ -272,7 +273,7 @@ class NodeConfigTest(WithDirectory):
         self.node.set('libvirt.virt_type=qemu')
         self.node.qemu_user = 'root'
         self.node.save()
-        again = nodeconfig.NodeConfig(self.cfg)
+        again = nodeconfig.NodeConfig(nodes.first(self.cfg))
         self.assertEqual(self.node.options, again.options)
         self.assertEqual('root', again.qemu_user)
 
