@@ -14,11 +14,14 @@
 import configparser
 import dataclasses
 import pathlib
+import pwd
+from unittest import mock
 
 from tests.unit.tools import test_aio
 
 # isort: split
 from aiolib import cli
+from aiolib import host
 from aiolib import migration
 from aiolib import nodes
 from aiolib import nodeservices
@@ -202,6 +205,52 @@ class ConfigurationTest(TwoHosts):
         self.assertIn('    bind 127.0.0.1:9292 namespace containervm-aio2',
                       lines)
         self.assertIn('    server glance 127.0.0.1:9292', lines)
+
+
+class AccountTest(TwoHosts):
+    """User nova must be one that sshd lets in, and as before after it."""
+
+    def setUp(self):
+        super().setUp()
+        self.record = host.Record(self.cfg)
+        self.account = ['/usr/sbin/nologin', '!']
+        self.ran = []
+        for target, new in (
+                ('pwd.getpwnam', lambda name: pwd.struct_passwd(
+                    (name, 'x', 995, 995, '', '/', self.account[0]))),
+                ('pwd.getpwall', lambda: []),
+                ('aiolib.ui.run', self.run_program)):
+            patch = mock.patch(target, new)
+            patch.start()
+            self.addCleanup(patch.stop)
+
+    def run_program(self, args, **kwargs):
+        if args[0] == 'getent':
+            return f'nova:{self.account[1]}:20778::::::\n'
+        self.ran.append(args)
+        if args[0] == 'usermod':
+            self.account = [args[2], args[4]]
+        return ''
+
+    def test_open_and_restore(self):
+        host.open_account('nova', self.record)
+        self.assertEqual(['/bin/sh', '*'], self.account)
+        host.open_account('nova', self.record)
+        self.assertEqual(1, len(self.ran))
+        with mock.patch.object(host, 'RUNNING', self.dir / 'none'):
+            host.restore(self.cfg, host.Record(self.cfg))
+        self.assertEqual(['/usr/sbin/nologin', '!'], self.account)
+
+    def test_a_password_is_left_alone(self):
+        self.account = ['/bin/sh', '$6$salt$hash']
+        host.open_account('nova', self.record)
+        self.assertEqual([], self.ran)
+
+    def test_a_user_of_ours_goes_anyway(self):
+        self.record.data['users'] = ['nova']
+        host.open_account('nova', self.record)
+        self.assertEqual(['/bin/sh', '*'], self.account)
+        self.assertNotIn('accounts', self.record.data)
 
 
 class RetireTest(TwoHosts):
