@@ -218,7 +218,7 @@ class AccountTest(TwoHosts):
         for target, new in (
                 ('pwd.getpwnam', lambda name: pwd.struct_passwd(
                     (name, 'x', 995, 995, '', '/', self.account[0]))),
-                ('pwd.getpwall', lambda: []),
+                ('pwd.getpwall', list),
                 ('aiolib.ui.run', self.run_program)):
             patch = mock.patch(target, new)
             patch.start()
