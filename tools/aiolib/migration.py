@@ -31,7 +31,8 @@ SSH_CONFIG = pathlib.Path('/etc/ssh/ssh_config.d/containervm-aio.conf')
 _NEW_KEY = ('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt',
             'ec_paramgen_curve:prime256v1', '-nodes', '-days', '3650')
 _HOST_USES = ('basicConstraints=critical,CA:FALSE',
-              'keyUsage=critical,digitalSignature',
+              # libvirt wants the second for RSA's sake.
+              'keyUsage=critical,digitalSignature,keyEncipherment',
               'extendedKeyUsage=serverAuth,clientAuth')
 
 
@@ -127,7 +128,7 @@ def _certificates(node):
                 '-addext', 'keyUsage=critical,keyCertSign'])
     # The address may be another than the last time.
     stamp = directory / 'made'
-    key = json.dumps([node.name, node.address])
+    key = json.dumps([node.name, node.address, *_HOST_USES])
     if stamp.exists() and stamp.read_text() == key:
         return
     more = (f'subjectAltName=IP:{node.address}', *_HOST_USES)

@@ -312,7 +312,9 @@ def libvirtd(node):
             'unix_sock_ro_perms = "0770"\n'
             'unix_sock_rw_perms = "0770"\n'
             'auth_unix_ro = "none"\n'
-            'auth_unix_rw = "none"\n' + migration.libvirtd_conf(node))
+            'auth_unix_rw = "none"\n'
+            # Into our log, not into the journal of systemd.
+            'log_outputs = "3:stderr"\n' + migration.libvirtd_conf(node))
 
 
 def qemu_conf(user):
