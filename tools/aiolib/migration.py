@@ -177,6 +177,9 @@ def nova_options(node):
             # Only here one can name the directory of the certificates.
             'live_migration_uri':
                 f'qemu+tls://%s/system?pkipath={_pki(node)}'},
+        # With the userspace datapath nobody makes the port's device before
+        # libvirt does, so Neutron cannot report it before the migration.
+        'compute': {'live_migration_wait_for_vif_plug': False},
     }
     if not node.first:
         groups['serial_console'] = {'proxyclient_address': node.address}
