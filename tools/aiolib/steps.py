@@ -36,6 +36,7 @@ from aiolib import volumes
 
 OURS = 'containervm.ContainerVMDriver'
 PLAIN = 'libvirt.LibvirtDriver'
+AGENTS = {'openvswitch': 'ovs'}  # whose file has another name
 # Files below etc/ of which a second compute host has its own.
 OF_FIRST_HOST = ('nova/nova-compute', 'libvirt/', 'sshd/',
                  'neutron/openvswitch_agent')
@@ -131,6 +132,9 @@ def uses_changed(name, changed):
             hit = path == f'uwsgi/{name}.ini'
         elif path.startswith('libvirt/'):
             hit = name == 'libvirtd'
+        elif path.endswith('_agent.ini'):
+            word = path.removeprefix('neutron/').removesuffix('_agent.ini')
+            hit = name == f'neutron-{AGENTS.get(word, word)}-agent'
         else:
             hit = path.startswith(f'{directory}/')
         if hit:

@@ -230,6 +230,11 @@ class ChangesTest(base.BaseTestCase):
         self.assertNotIn('vswitchd', found)
         self.assertNotIn('nova-api', found)
 
+    def test_one_agent(self):
+        for name, path in (('ovs', 'openvswitch'), ('dhcp', 'dhcp')):
+            self.assertEqual({f'neutron-{name}-agent'},
+                             self.affected(f'neutron/{path}_agent.ini'))
+
     def test_one_api(self):
         self.assertEqual({'glance'}, self.affected('uwsgi/glance.ini'))
 
