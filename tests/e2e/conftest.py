@@ -72,8 +72,10 @@ def profile_of(item):
 
 def pytest_collection_modifyitems(items):
     # Tests that share settings run after each other. The sort is stable.
+    # Those with a second compute host come last: the others know of one.
     order = {name: i for i, name in enumerate(profiles.PROFILES)}
-    items.sort(key=lambda item: order[profile_of(item)])
+    items.sort(key=lambda item: ('second_host' in item.fixturenames,
+                                 order[profile_of(item)]))
 
 
 @pytest.fixture(scope='session')
@@ -130,6 +132,19 @@ def settings(environment):
     made = Settings()
     yield made
     aio.reconfigure({})
+
+
+@pytest.fixture(scope='session')
+def second_host(settings):
+    """A second compute host; it goes again if it was not there before."""
+    state = aio.directory() / 'state'
+    before = (state / 'computes').read_text().strip()
+    aio.run('up', '--computes', '2')
+    # It has the usual ones, whatever the first has.
+    settings.forget()
+    yield host_lib.Host(state / 'nova' / 'instances', 'aio2',
+                        state / 'hosts' / 'aio2' / 'nova' / 'instances')
+    aio.run('up', '--computes', before)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@
 #    under the License.
 
 
-"""What servers leave on this host. After each test it must be as before."""
+"""What servers leave on a host. After each test it must be as before."""
 
 import os
 import pathlib
@@ -20,6 +20,8 @@ import re
 import subprocess
 import time
 import xml.etree.ElementTree as etree
+
+from tests.e2e import aio
 
 LIBVIRT_URI = 'qemu:///system'
 
@@ -55,13 +57,17 @@ def _nova_compute():
 
 
 class Host:
-    """This machine, seen by what servers add to it.
+    """A compute host, seen by what servers add to it.
 
     :param instances: nova-compute's instances_path
+    :param name: of a second compute host; None: this machine
+    :param files: where the second host's instances are on this machine
     """
 
-    def __init__(self, instances):
-        self.instances = pathlib.Path(instances)
+    def __init__(self, instances, name=None, files=None):
+        self.name = name
+        self.path = pathlib.Path(instances)
+        self.instances = pathlib.Path(files or instances)
         self.store = self.instances / '_base' / 'containervm'
 
     def state(self):
@@ -77,10 +83,15 @@ class Host:
             'volumes': self.volumes(),
         }
 
-    @staticmethod
-    def domains():
-        return set(_run('virsh', '-c', LIBVIRT_URI, 'list', '--all',
-                        '--name').split())
+    def run(self, *command):
+        """Run a command there; return its output."""
+        if self.name:
+            command = (aio.COMMAND, 'on', self.name, *command)
+        return _run(*command)
+
+    def domains(self):
+        return set(self.run('virsh', '-c', LIBVIRT_URI, 'list', '--all',
+                            '--name').split())
 
     @staticmethod
     def as_nova(name, *arguments):
@@ -97,9 +108,9 @@ class Host:
             capture_output=True, text=True, timeout=120, cwd='/')
 
     def mounts(self):
-        with open('/proc/self/mountinfo') as f:
-            points = [line.split(' ')[4] for line in f]
-        top = str(self.instances.resolve())
+        points = [line.split(' ')[4] for line in
+                  self.run('cat', '/proc/self/mountinfo').splitlines()]
+        top = str(self.path.resolve())
         return {p for p in points if p.startswith(top + '/')}
 
     def directories(self):
@@ -109,15 +120,18 @@ class Host:
     def processes(self):
         """QEMUs of our servers, and helpers."""
         found = set()
-        top = os.fsencode(self.instances.resolve())
+        top = os.fsencode(self.path.resolve())
+        network = self.run('readlink', '/proc/self/ns/net').strip()
         for entry in pathlib.Path('/proc').iterdir():
             if not entry.name.isdigit():
                 continue
             try:
                 line = (entry / 'cmdline').read_bytes()
+                # Hosts have the same paths, but each its own network.
+                if top not in line or \
+                        os.readlink(entry / 'ns' / 'net') != network:
+                    continue
             except OSError:
-                continue
-            if top not in line:
                 continue
             name = os.path.basename(line.split(b'\0')[0]).decode()
             # A QEMU by its server, for that may start again
@@ -126,15 +140,13 @@ class Host:
                                  else entry.name))
         return found
 
-    @staticmethod
-    def taps():
-        return {link for link in os.listdir('/sys/class/net')
+    def taps(self):
+        return {link for link in self.run('ls', '/sys/class/net').split()
                 if link.startswith(('tap', 'qvo', 'qvb', 'vnet'))}
 
-    @staticmethod
-    def switch_ports():
-        return {p for p in _run('ovs-vsctl', 'list-ports',
-                                'br-int').split()
+    def switch_ports(self):
+        return {p for p in self.run('ovs-vsctl', 'list-ports',
+                                    'br-int').split()
                 if p.startswith(('tap', 'qvo', 'vhu'))}
 
     def staging(self):

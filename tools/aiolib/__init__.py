@@ -19,11 +19,16 @@ ui          progress lines, errors with a remedy, running programs
 host        what is changed on the host, and how it is put back
 packages    Debian packages
 pyenv       the virtual environment
-services    what runs: programs, their order and health checks
+program     one program and the checks of its health
+services    what runs, and in which order
+nodeservices  the part of it that runs on each compute host
 render      their configuration files
 supervisor  starting and stopping them
 volumes     Cinder's configuration and its loop devices
 database    schemas and first contents (users, networks: scripts/)
+nodes       the compute hosts: what differs between them
+secondhost  the namespaces of a second one (`up --computes 2`)
+migration   keys and certificates between two
 nodeconfig  nova-compute's settings that `reconfigure` changes
 baseimage   the base VM image
 steps       `up` and `down` made of the above

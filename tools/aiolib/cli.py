@@ -13,6 +13,7 @@
 
 import argparse
 import contextlib
+import dataclasses
 import fcntl
 import os
 import shutil
@@ -22,6 +23,7 @@ from aiolib import baseimage
 from aiolib import demo
 from aiolib import host
 from aiolib import nodeconfig
+from aiolib import nodes
 from aiolib import services
 from aiolib import settings
 from aiolib import steps
@@ -57,8 +59,12 @@ def parser():
         sub.set_defaults(function=function)
         return sub
 
-    add('up', do_up, 'set up what is missing and start what does not run',
-        settings.HELP)
+    up = add('up', do_up, 'set up what is missing and start what does not '
+             'run', settings.HELP)
+    up.add_argument('--computes', type=int, choices=range(1, nodes.MOST + 1),
+                    help='number of compute hosts: a second one, with its own '
+                         'libvirtd and Open vSwitch, lives in namespaces of '
+                         'this machine (default: as the last time, first 1)')
     down = add('down', do_down, 'stop everything; servers are powered off')
     down.add_argument('--wipe', action='store_true',
                       help='also remove servers, images and databases, and '
@@ -105,8 +111,15 @@ def parser():
                            '(restarts libvirtd, too)')
     conf.add_argument('--reset', action='store_true',
                       help='first forget all settings made this way')
+    conf.add_argument('--host', metavar='NAME',
+                      help='change this compute host only (default: all)')
     conf.add_argument('--restart', action='store_true',
                       help='restart nova-compute even if nothing changed')
+    on = add('on', do_on, 'run a command on a compute host',
+             'For instance, with `up --computes 2`:\n'
+             '  tools/aio on aio2 virsh list --all')
+    on.add_argument('host', metavar='HOST')
+    on.add_argument('words', nargs=argparse.REMAINDER, metavar='COMMAND')
     add('demo', do_demo, 'see it work: boot a docker image and fetch its page')
     image = add(
         'image', do_image,
@@ -140,6 +153,8 @@ def alone(cfg):
 def do_up(args):
     cfg = settings.load()
     with alone(cfg):
+        if args.computes:
+            cfg = dataclasses.replace(cfg, computes=args.computes)
         steps.up(cfg)
 
 
@@ -186,10 +201,12 @@ def do_status(args):
         if not ready and not off:
             bad.append(program.name)
         print(f'{program.name:24} {word:10} {state["description"]}')
-    node = nodeconfig.NodeConfig(cfg)
-    for (group, option), value in sorted(node.options.items()):
-        print(f'nova-compute override: [{group}] {option} = {value}')
-    print(f'QEMU runs as {node.qemu_user}')
+    for node in nodes.every(cfg):
+        config = nodeconfig.NodeConfig(node)
+        compute = node.program('nova-compute')
+        for (group, option), value in sorted(config.options.items()):
+            print(f'{compute} override: [{group}] {option} = {value}')
+        print(f'{node.program("QEMU")} runs as {config.qemu_user}')
     return 1 if bad else 0
 
 
@@ -272,8 +289,21 @@ def do_reconfigure(args):
     with alone(cfg), ui.step('reconfigure') as remark:
         for text in nodeconfig.reconfigure(cfg, sup, args.sets,
                                            args.qemu_user, args.reset,
-                                           args.restart, args.unset):
+                                           args.restart, args.unset,
+                                           args.host):
             remark(text)
+
+
+def do_on(args):
+    cfg = settings.load(create=False)
+    need_root()
+    if not args.words:
+        raise ui.Failure('there is no command to run')
+    command = [*nodes.by_name(cfg, args.host).enter, *args.words]
+    try:
+        os.execvp(command[0], command)
+    except OSError as e:
+        raise ui.Failure(f'{command[0]}: {e.strerror}') from e
 
 
 def main(argv=None):

@@ -16,6 +16,7 @@ import hashlib
 import shutil
 
 from aiolib import host
+from aiolib import program
 from aiolib import pyenv
 from aiolib import render
 from aiolib import services
@@ -135,8 +136,8 @@ def _nova(cfg):
     nova('cell_v2', 'map_cell0', '--database_connection',
          cfg.database_url('nova_cell0'))
     nova('db', 'sync')  # cell0, and cell1 as nova.conf names it
-    if services.query(cfg, 'select count(*) from nova_api.cell_mappings '
-                      "where name='cell1'") == '0':
+    if program.query(cfg, 'select count(*) from nova_api.cell_mappings '
+                     "where name='cell1'") == '0':
         nova('cell_v2', 'create_cell', '--name', 'cell1')
 
 
@@ -147,10 +148,10 @@ def _neutron(cfg):
 
 
 def discover_hosts(cfg):
-    """Map the compute host into cell1 (once)."""
-    mapped = services.query(
+    """Map the compute hosts into cell1 (once)."""
+    mapped = program.query(
         cfg, 'select count(*) from nova_api.host_mappings')
-    if mapped == '0':
+    if int(mapped) < cfg.computes:
         _manage(cfg, 'nova', 'nova-manage', '--config-file',
                 f'{cfg.etc}/nova/nova.conf', 'cell_v2', 'discover_hosts')
 

@@ -27,7 +27,6 @@ import subprocess
 from aiolib import settings as settings_mod
 from aiolib import ui
 
-QEMU_CONF = pathlib.Path('/etc/libvirt/qemu.conf')
 SUDOERS = pathlib.Path('/etc/sudoers.d/containervm-aio')
 # Where another checkout finds out that this one is running.
 RUNNING = pathlib.Path('/run/containervm-aio.json')
@@ -218,6 +217,21 @@ def add_to_group(user, group, record):
         ui.run(['usermod', '--append', '--groups', group, user])
 
 
+def open_account(user, record):
+    """Let sshd take a system user for one that can log in (by a key)."""
+    shell = pwd.getpwnam(user).pw_shell
+    password = ui.run(['getent', 'shadow', user]).split(':')[1]
+    # sshd takes "!" for a locked account; "*" is no password either.
+    wanted = ['/bin/sh', '*' if password.startswith('!') else password]
+    if [shell, password] == wanted:
+        return
+    if user not in record.data['users']:
+        record.data.setdefault('accounts', {}).setdefault(
+            user, [shell, password])
+        record.save()
+    ui.run(['usermod', '--shell', wanted[0], '--password', wanted[1], user])
+
+
 def open_kvm(record):
     """Give /dev/kvm the owner and mode that udev gives it.
 
@@ -297,6 +311,9 @@ def restore(cfg, record):
         if os.path.exists(path):
             os.chown(path, uid, gid)
             os.chmod(path, mode)
+    for user, (shell, password) in record.data.pop('accounts', {}).items():
+        ui.run(['usermod', '--shell', shell, '--password', password, user],
+               check=False)
     for user, group in record.data.pop('memberships', []):
         ui.run(['gpasswd', '--delete', user, group], check=False)
     for user in list(record.data['users']):

@@ -17,28 +17,34 @@ import os
 import pathlib
 import signal
 
-from aiolib import services
+from aiolib import nodes
+from aiolib import program
 from aiolib import ui
 
+# Between two compute hosts: the hosts' own network, and the one between the
+# two br-ex. Each end has the number of the host to which it leads.
+INTERNAL = 'aio-int'
+TRUNK = 'aio-ex'
 HELPERS = ('dnsmasq', 'haproxy', 'radvd', 'keepalived')
 
 
-def prepare_ovs(cfg):
+def prepare_ovs(node):
     """Make the database of Open vSwitch (before ovsdb-server starts)."""
-    pathlib.Path('/run/openvswitch').mkdir(exist_ok=True)
-    database = cfg.state / 'ovs' / 'conf.db'
+    if node.first:
+        pathlib.Path('/run/openvswitch').mkdir(exist_ok=True)
+    database = node.state / 'ovs' / 'conf.db'
     if not database.exists():
         ui.run(['ovsdb-tool', 'create', database,
                 '/usr/share/openvswitch/vswitch.ovsschema'])
 
 
-def configure_ovs():
+def configure_ovs(node):
     """Set what ovs-vswitchd must find when it starts."""
     # Without userspace-tso TCP does not pass the userspace datapath's
     # conntrack: DHCP works, connections hang in SYN_SENT.
-    ui.run(['ovs-vsctl', '--no-wait', 'init', '--', 'set', 'Open_vSwitch',
-            '.', 'other_config:userspace-tso-enable=true',
-            'external-ids:system-id=aio'])
+    node.run(['ovs-vsctl', '--no-wait', 'init', '--', 'set', 'Open_vSwitch',
+              '.', 'other_config:userspace-tso-enable=true',
+              f'external-ids:system-id=aio{"" if node.first else 2}'])
 
 
 def host_addresses(cfg):
@@ -60,10 +66,17 @@ def ipv6_works():
     return disabled.strip() == '0'
 
 
-def setup_bridge(cfg):
-    """Make br-ex and give the host its addresses in `public`."""
-    ui.run(['ovs-vsctl', '--timeout=20', '--may-exist', 'add-br', 'br-ex',
-            '--', 'set', 'bridge', 'br-ex', 'datapath_type=netdev'])
+def setup_bridges(cfg):
+    """Make each host's br-ex; give the first its addresses in `public`."""
+    for node in nodes.every(cfg):
+        port = f'{TRUNK}{2 if node.first else 1}'
+        node.run(['ovs-vsctl', '--timeout=20', '--may-exist', 'add-br',
+                  'br-ex', '--', 'set', 'bridge', 'br-ex',
+                  'datapath_type=netdev', '--',
+                  *(('--if-exists', 'del-port') if cfg.computes == 1 else
+                    ('--may-exist', 'add-port')), 'br-ex', port])
+        if not node.first:
+            node.run(['ip', 'link', 'set', 'br-ex', 'up'])
     for address in host_addresses(cfg):
         more = ['nodad'] if ':' in address else []
         ui.run(['ip', 'address', 'replace', address, 'dev', 'br-ex', *more])
@@ -95,7 +108,7 @@ def missing_ports(rows, present):
 
 def agents_done(cfg):
     """Say whether the agents have set up what the networks need."""
-    rows = services.query(cfg, """
+    rows = program.query(cfg, """
         select distinct s.network_id, coalesce(p.device_owner, '-'),
             coalesce(p.id, '-'), coalesce(p.status, '-')
         from neutron.subnets s left join neutron.ports p
@@ -122,29 +135,34 @@ def wait_agents(cfg):
 
 def check_ranges(cfg):
     """Refuse ranges that the host uses already on another device."""
-    wanted = [ipaddress.ip_network(t)
-              for t in (cfg.public_cidr, cfg.public_cidr6) if t]
+    wanted = {ipaddress.ip_network(t): 'of the network `public`'
+              for t in (cfg.public_cidr, cfg.public_cidr6) if t}
+    if cfg.computes > 1:
+        wanted[ipaddress.ip_network(cfg.internal_cidr)] = \
+            'between the compute hosts'
     for line in ui.run(['ip', '--oneline', 'address']).splitlines():
         words = line.split()
-        if words[2] not in ('inet', 'inet6') or words[1] == 'br-ex':
+        if words[2] not in ('inet', 'inet6') or \
+                words[1] in ('br-ex', f'{INTERNAL}2'):
             continue
         have = ipaddress.ip_interface(words[3]).network
-        for network in wanted:
+        for network, what in wanted.items():
             if have.version == network.version and have.overlaps(network):
                 raise ui.Failure(
                     f'the host\'s {words[1]} has an address in {network}, '
-                    'the range of the network `public`',
+                    f'the range {what}',
                     'Choose another range: AIO_PUBLIC_CIDR=192.168.78.0/24 '
-                    'tools/aio up (AIO_PUBLIC_CIDR6 for IPv6)')
+                    'tools/aio up (AIO_PUBLIC_CIDR6 for IPv6, '
+                    'AIO_INTERNAL_CIDR for that of the hosts)')
 
 
-def remove_datapath():
+def remove_datapath(node):
     """Let ovs-vswitchd end and take its devices along.
 
     Without --cleanup the tap devices of all bridges and ports stay.
     """
-    ui.run(['ovs-appctl', '--timeout=20', '--target=ovs-vswitchd', 'exit',
-            '--cleanup'], check=False)
+    node.run(['ovs-appctl', '--timeout=20', '--target=ovs-vswitchd', 'exit',
+              '--cleanup'], check=False)
 
 
 def remove_devices():

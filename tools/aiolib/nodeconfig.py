@@ -11,11 +11,14 @@
 # under the License.
 """Settings of nova-compute and QEMU that `tools/aio reconfigure` changes."""
 
+import concurrent.futures
 import configparser
 import dataclasses
 import json
 
 from aiolib import host
+from aiolib import nodes
+from aiolib import program
 from aiolib import render
 from aiolib import services
 from aiolib import settings
@@ -27,17 +30,16 @@ QEMU_USERS = ('libvirt-qemu', 'root')
 
 
 class NodeConfig:
-    """The settings that differ from the defaults, kept in a file.
+    """A host's settings that differ from the defaults, kept in a file.
 
     :ivar options: {(group, option): value}
     :ivar unset: {(group, option)} that nova-compute.conf is to lack
     :ivar qemu_user: user that QEMU runs as
-    :ivar driver: compute_driver, or '' for the default
     """
 
-    def __init__(self, cfg):
-        self.cfg = cfg
-        self.path = cfg.state / 'nodeconfig.json'
+    def __init__(self, node):
+        self.node = node
+        self.path = node.state / 'nodeconfig.json'
         self.reset()
         if self.path.exists():
             data = json.loads(self.path.read_text())
@@ -116,7 +118,7 @@ class NodeConfig:
         :returns: whether one of them changed
         """
         changed = self._write_main()
-        path = self.cfg.nova_override / '90-reconfigure.conf'
+        path = self.node.nova_override / '90-reconfigure.conf'
         text = self.render()
         if path.exists() and path.read_text() == text:
             return changed
@@ -128,13 +130,13 @@ class NodeConfig:
 
         :returns: whether it changed
         """
-        path = self.cfg.etc / 'nova' / 'nova-compute.conf'
+        path = self.node.nova_conf
         before = path.read_text()
         parser = configparser.RawConfigParser(
             default_section='no such section', delimiters=('=',))
         parser.read_string(before)
         text = render.nova_compute(
-            self.cfg, parser['DEFAULT']['compute_driver'],
+            self.node, parser['DEFAULT']['compute_driver'],
             parser['libvirt']['virt_type'], self.unset)
         if text == before:
             return False
@@ -143,12 +145,19 @@ class NodeConfig:
         return True
 
 
-def write_qemu_conf(cfg, record, qemu_user):
-    return record.write_file(host.QEMU_CONF, render.qemu_conf(qemu_user),
-                             0o600)
+    def write_qemu_conf(self, record):
+        """Write libvirt's qemu.conf; return whether it changed."""
+        text = render.qemu_conf(self.qemu_user)
+        path = self.node.qemu_conf
+        if self.node.first:
+            return record.write_file(path, text, 0o600)
+        if path.exists() and path.read_text() == text:
+            return False
+        host.write(path, text, 0o600)
+        return True
 
 
-def _ready(compute, start):
+def _ready(node, compute, start):
     """Make a check that nova-compute takes work.
 
     It reports some seconds after it has begun to listen. While the last
@@ -157,55 +166,71 @@ def _ready(compute, start):
     what is created until then to ERROR.
     """
     def check(cfg, started):
-        with open(cfg.log / 'nova-compute.log', errors='replace') as f:
+        with open(cfg.log / f'{compute.name}.log', errors='replace') as f:
             f.seek(start)
             listens = any(_LISTENS in line for line in f)
-        return listens and (services.nova_seen(cfg, 'nova-compute') or
-                            compute.healthy(cfg, started))
+        return listens and (
+            program.nova_seen(cfg, 'nova-compute', node.name) or
+            compute.healthy(cfg, started))
     return check
 
 
 def reconfigure(cfg, supervisor, sets, qemu_user, reset, force=False,
-                unset=()):
+                unset=(), only=None):
     """Change nova-compute's settings and restart what they concern.
 
     Returns when nova-compute takes work again.
 
+    :param only: name of the one compute host to change; None: all
     :raises ui.Failure: with nova-compute's own message when it refuses
     """
     if not supervisor.running():
         raise ui.Failure('the all-in-one does not run',
                          'Start it: tools/aio up')
-    node = NodeConfig(cfg)
-    if reset:
-        node.reset()
-    for text in sets:
-        node.set(text)
-    for name in unset:
-        node.leave_out(name)
-    if qemu_user:
-        node.qemu_user = qemu_user
-    node.save()
+    chosen = [nodes.by_name(cfg, only)] if only else nodes.every(cfg)
     record = host.Record(cfg)
-    changed = node.write()
-    qemu_changed = write_qemu_conf(cfg, record, node.qemu_user)
-    state = supervisor.info()['nova-compute']['statename']
-    if not (changed or qemu_changed or force) and state == 'RUNNING':
-        return ['nothing to do']
+    work = []
+    for node in chosen:
+        config = NodeConfig(node)
+        if reset:
+            config.reset()
+        for text in sets:
+            config.set(text)
+        for name in unset:
+            config.leave_out(name)
+        if qemu_user:
+            config.qemu_user = qemu_user
+        config.save()
+        changed = config.write()
+        qemu_changed = config.write_qemu_conf(record)
+        compute = node.program('nova-compute')
+        state = supervisor.info()[compute]['statename']
+        if changed or qemu_changed or force or state != 'RUNNING':
+            work.append((node, qemu_changed))
+    with concurrent.futures.ThreadPoolExecutor(nodes.MOST) as pool:
+        results = [pool.submit(_restart, node, supervisor, qemu_changed)
+                   for node, qemu_changed in work]
+        done = [text for result in results for text in result.result()]
+    return done or ['nothing to do']
+
+
+def _restart(node, supervisor, with_libvirtd):
+    """Restart a host's nova-compute; return what was done, in words."""
     done = []
-    by_name = {p.name: p for p in services.programs(cfg)}
-    compute = by_name['nova-compute']
+    by_name = {p.name: p for p in services.programs(node.cfg)}
+    compute = by_name[node.program('nova-compute')]
     supervisor.finish_program(compute)
-    if qemu_changed:
+    if with_libvirtd:
         # Guests stay: libvirtd finds them again.
-        supervisor.stop_program('libvirtd')
-        supervisor.start_program('libvirtd')
-        supervisor.wait_healthy([by_name['libvirtd']])
-        done.append('libvirtd restarted')
-    start = supervisor.log_size('nova-compute')
-    supervisor.start_program('nova-compute')
+        libvirtd = by_name[node.program('libvirtd')]
+        supervisor.stop_program(libvirtd.name)
+        supervisor.start_program(libvirtd.name)
+        supervisor.wait_healthy([libvirtd])
+        done.append(f'{libvirtd.name} restarted')
+    start = supervisor.log_size(compute.name)
+    supervisor.start_program(compute.name)
     supervisor.wait_healthy(
-        [dataclasses.replace(compute, healthy=_ready(compute, start))],
-        {'nova-compute': start})
-    done.append('nova-compute restarted')
+        [dataclasses.replace(compute, healthy=_ready(node, compute, start))],
+        {compute.name: start})
+    done.append(f'{compute.name} restarted')
     return done

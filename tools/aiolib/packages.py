@@ -31,6 +31,7 @@ SERVICES = (
     'libvirt-daemon-system-systemd',
     'haproxy',
     'radvd',
+    'openssh-server',
 )
 WANTED = (
     # control plane

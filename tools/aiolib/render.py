@@ -12,6 +12,8 @@
 """Configuration files of everything but the supervisor."""
 
 from aiolib import host
+from aiolib import migration
+from aiolib import nodes
 from aiolib import settings as settings_mod
 
 AUTH_URL = 'http://127.0.0.1:5000/v3'
@@ -115,7 +117,8 @@ def nova(cfg):
             'state_path': f'{cfg.state}/control',
             'transport_url': 'rabbit://guest:guest@127.0.0.1:5672/',
             'my_ip': '127.0.0.1',
-            'allow_resize_to_same_host': True,
+            # Nova's default; one host alone could not resize then.
+            'allow_resize_to_same_host': cfg.computes == 1,
         },
         'wsgi': {'api_paste_config': f'{cfg.venv}/etc/nova/api-paste.ini'},
         'database': database(cfg, 'nova_cell1'),
@@ -138,13 +141,14 @@ def nova(cfg):
     })
 
 
-def nova_compute(cfg, driver, virt_type, without=()):
-    """nova-compute.conf: the settings of the compute host.
+def nova_compute(node, driver, virt_type, without=()):
+    """nova-compute.conf: the settings of a compute host.
 
     :param driver: value of compute_driver
     :param virt_type: kvm or qemu
     :param without: (group, option) to leave out
     """
+    cfg = node.cfg
     groups = {
         'DEFAULT': {
             'compute_driver': driver,
@@ -169,6 +173,8 @@ def nova_compute(cfg, driver, virt_type, without=()):
             sub_virt_type='container',
             base_vm_image=f'{cfg.base}/minimal/base.qcow2')
         groups['containervm'] = {'mkfs_erofs_cmd': str(cfg.mkfs_erofs)}
+    for group, options in migration.nova_options(node).items():
+        groups.setdefault(group, {}).update(options)
     for group, option in without:
         groups.get(group, {}).pop(option, None)
     return ini(groups)
@@ -203,19 +209,24 @@ def neutron(cfg):
 
 def ml2(cfg):
     return ini({
-        'ml2': {'type_drivers': 'flat,vxlan,local',
-                'project_network_types': 'vxlan',
+        # VLAN, not VXLAN: the userspace datapath of this Open vSwitch drops
+        # TCP on its way into a tunnel ("Tunneling packets with HW offload
+        # flags is not supported"), so that it would not reach a second host.
+        'ml2': {'type_drivers': 'flat,vlan,vxlan,local',
+                'project_network_types': 'vlan',
                 'mechanism_drivers': 'openvswitch',
                 'extension_drivers': 'port_security'},
         'ml2_type_flat': {'flat_networks': 'public'},
+        'ml2_type_vlan': {'network_vlan_ranges': 'public:100:999'},
         'ml2_type_vxlan': {'vni_ranges': '1:1000'},
         'securitygroup': {'enable_ipset': False,
                           'firewall_driver': 'openvswitch'},
     })
 
 
-def neutron_agent(cfg, name):
+def neutron_agent(node, name):
     """Configuration of one of the four agents (file name)."""
+    cfg = node.cfg
     # The kernel may lack the openvswitch module; the userspace datapath
     # works everywhere.
     ovs = {'datapath_type': 'netdev',
@@ -224,7 +235,7 @@ def neutron_agent(cfg, name):
     return ini({
         'openvswitch_agent.ini': {
             'ovs': {**ovs, 'bridge_mappings': 'public:br-ex',
-                    'local_ip': '127.0.0.1'},
+                    'local_ip': node.address},
             'agent': {'tunnel_types': 'vxlan'},
             'securitygroup': {'firewall_driver': 'openvswitch'},
             'oslo_concurrency': lock,
@@ -296,13 +307,15 @@ def mariadb(cfg):
     }})
 
 
-def libvirtd():
+def libvirtd(node):
     return ('# Written by tools/aio.\n'
             'unix_sock_group = "libvirt"\n'
             'unix_sock_ro_perms = "0770"\n'
             'unix_sock_rw_perms = "0770"\n'
             'auth_unix_ro = "none"\n'
-            'auth_unix_rw = "none"\n')
+            'auth_unix_rw = "none"\n'
+            # Into our log, not into the journal of systemd.
+            'log_outputs = "3:stderr"\n' + migration.libvirtd_conf(node))
 
 
 def qemu_conf(user):
@@ -367,7 +380,6 @@ def write_all(cfg, driver, virt_type):
     control = host.ids(settings_mod.CONTROL_USER)[1]
     files = {
         'mariadb/my.cnf': mariadb(cfg),
-        'libvirt/libvirtd.conf': libvirtd(),
         'rabbitmq/rabbitmq.conf': 'listeners.tcp.default = 5672\n'
                                   'log.console = true\n'
                                   'log.console.level = warning\n'
@@ -376,17 +388,19 @@ def write_all(cfg, driver, virt_type):
         'glance/glance-api.conf': glance(cfg),
         'placement/placement.conf': placement(cfg),
         'nova/nova.conf': nova(cfg),
-        'nova/nova-compute.conf': nova_compute(cfg, driver, virt_type),
         'neutron/neutron.conf': neutron(cfg),
         'neutron/ml2_conf.ini': ml2(cfg),
     }
-    for name in ('openvswitch_agent.ini', 'dhcp_agent.ini', 'l3_agent.ini',
-                 'metadata_agent.ini'):
-        files[f'neutron/{name}'] = neutron_agent(cfg, name)
+    for name in ('dhcp_agent.ini', 'l3_agent.ini', 'metadata_agent.ini'):
+        files[f'neutron/{name}'] = neutron_agent(nodes.first(cfg), name)
     for name in UWSGI:
         files[f'uwsgi/{name}.ini'] = uwsgi(cfg, name)
-    host.make_dir(cfg.nova_override.parent)
-    host.make_dir(cfg.nova_override)
+    for node in nodes.every(cfg):
+        agent = 'openvswitch_agent.ini'
+        files[node.etc / 'neutron' / agent] = neutron_agent(node, agent)
+        files[node.etc / 'libvirt' / 'libvirtd.conf'] = libvirtd(node)
+        files[node.nova_conf] = nova_compute(node, driver, virt_type)
+        host.make_dir(node.nova_override)
     for name, text in files.items():
         path = cfg.etc / name
         host.make_dir(path.parent)

@@ -56,6 +56,8 @@ Settings (environment variables):
   AIO_PUBLIC_CIDR   IPv4 range of the network `public`, of which the host
                     takes the first address. Default: 192.168.77.0/24
   AIO_PUBLIC_CIDR6  its IPv6 range. Default: fd77:77:77::/64; empty: no IPv6
+  AIO_INTERNAL_CIDR IPv4 range in which two compute hosts reach each other.
+                    Default: 192.168.79.0/29
   AIO_DEBIAN_MIRROR for `demo` and `image`. Default: what this host's apt
                     takes Debian 12 from
 
@@ -65,13 +67,18 @@ The password of every user is `aio`; no service listens on the network.
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """What `tools/aio` works with. Paths are absolute."""
+    """What `tools/aio` works with. Paths are absolute.
+
+    :param computes: number of compute hosts; see nodes
+    """
 
     dir: pathlib.Path
     driver: str = ''
     virt_type: str = 'auto'
     public_cidr: str = '192.168.77.0/24'
     public_cidr6: str = 'fd77:77:77::/64'
+    internal_cidr: str = '192.168.79.0/29'
+    computes: int = 1
     checkout: pathlib.Path = CHECKOUT
 
     @property
@@ -132,11 +139,6 @@ class Settings:
     @property
     def instances(self):
         return self.state / 'nova' / 'instances'
-
-    @property
-    def nova_override(self):
-        """Directory with the settings that `reconfigure` writes."""
-        return self.etc / 'nova' / 'nova-compute.d'
 
     @property
     def checkout_is_open(self):
@@ -207,7 +209,26 @@ def load(environ=None, checkout=CHECKOUT, create=True):
         virt_type=virt_type,
         public_cidr=environ.get('AIO_PUBLIC_CIDR') or defaults.public_cidr,
         public_cidr6=environ.get('AIO_PUBLIC_CIDR6', defaults.public_cidr6),
+        internal_cidr=(environ.get('AIO_INTERNAL_CIDR') or
+                       defaults.internal_cidr),
+        computes=_kept_computes(directory),
         checkout=pathlib.Path(checkout))
+
+
+def keep_computes(cfg):
+    """Let later commands know the number of compute hosts.
+
+    It stays until `up --computes` is given another, or until `down --wipe`.
+    """
+    cfg.state.mkdir(exist_ok=True)
+    (cfg.state / 'computes').write_text(f'{cfg.computes}\n')
+
+
+def _kept_computes(directory):
+    try:
+        return int((directory / 'state' / 'computes').read_text())
+    except (OSError, ValueError):
+        return 1
 
 
 def _default_dir(checkout, create):

@@ -11,6 +11,7 @@
 # under the License.
 """`up` and `down`: the steps and their order."""
 
+import concurrent.futures
 import pathlib
 import shutil
 import time
@@ -18,12 +19,16 @@ import time
 from aiolib import baseimage
 from aiolib import database
 from aiolib import host
+from aiolib import migration
 from aiolib import network
 from aiolib import nodeconfig
+from aiolib import nodes
 from aiolib import packages
 from aiolib import pyenv
 from aiolib import render
+from aiolib import secondhost
 from aiolib import services
+from aiolib import settings
 from aiolib import supervisor as supervisor_mod
 from aiolib import ui
 from aiolib import virt
@@ -31,6 +36,10 @@ from aiolib import volumes
 
 OURS = 'containervm.ContainerVMDriver'
 PLAIN = 'libvirt.LibvirtDriver'
+AGENTS = {'openvswitch': 'ovs'}  # whose file has another name
+# Files below etc/ of which a second compute host has its own.
+OF_FIRST_HOST = ('nova/nova-compute', 'libvirt/', 'sshd/',
+                 'neutron/openvswitch_agent')
 
 
 def driver(cfg):
@@ -51,12 +60,16 @@ def up(cfg):
     if not running and network.orphans(cfg):
         with ui.step('services without their supervisor') as remark:
             remark(', '.join(clean_leftovers(cfg)))
+    if secondhost.left(cfg):
+        secondhost.check_retirable(cfg)
     host.preflight(cfg, running)
     record = host.Record(cfg)
     record.save()
+    settings.keep_computes(cfg)
     ui.note(f'All-in-one in {cfg.dir}')
     with ui.step('Debian packages') as remark:
-        new = packages.install(cfg, record, packages.WANTED)
+        new = packages.install(
+            cfg, record, (*packages.WANTED, *migration.packages(cfg)))
         remark(f'{len(new)} installed' if new else 'all there')
     network.check_ranges(cfg)
     with ui.step('Python packages of OpenStack') as remark:
@@ -75,6 +88,8 @@ def up(cfg):
     with ui.step('users, directories, configuration') as remark:
         host.ensure_users(cfg, record)
         host.ensure_dirs(cfg)
+        if cfg.computes > 1:
+            secondhost.make_dirs(cfg)
         host.open_kvm(record)
         virt_type = virt.virt_type(cfg)
         changed = configure(cfg, record, name, virt_type)
@@ -84,11 +99,11 @@ def up(cfg):
     if running:
         # One that is new is not there to be stopped.
         known = sup.info()
-        affected = [p for p in services.programs(cfg)
-                    if p.name in known and uses_changed(p.name, changed)]
+        programs = [p for p in services.programs(cfg) if p.name in known]
+        affected = [p for p in programs if uses_changed(p.name, changed)]
         if reinstalled or code_is_newer(cfg, sup):
-            affected += [p for p in services.programs(cfg)
-                         if p.name == 'nova-compute' and p not in affected]
+            affected += [p for p in programs if p not in affected and
+                         p.name.partition('@')[0] == 'nova-compute']
         if affected:
             # `start` starts them again. Not everything: without Open vSwitch
             # running servers would lose their network for good.
@@ -104,8 +119,15 @@ def up(cfg):
 
 def uses_changed(name, changed):
     """Say whether a program reads one of these files below etc/."""
+    name, _at, on = name.partition('@')
     directory = name.partition('-')[0]
     for path in changed:
+        if path.startswith('hosts/'):
+            _hosts, of, path = path.split('/', 2)
+            if of != on:
+                continue
+        elif on and path.startswith(OF_FIRST_HOST):
+            continue
         if path in ('nova/nova-compute.conf',
                     'nova/nova-compute.d/90-reconfigure.conf'):
             hit = name == 'nova-compute'
@@ -113,6 +135,9 @@ def uses_changed(name, changed):
             hit = path == f'uwsgi/{name}.ini'
         elif path.startswith('libvirt/'):
             hit = name == 'libvirtd'
+        elif path.endswith('_agent.ini'):
+            word = path.removeprefix('neutron/').removesuffix('_agent.ini')
+            hit = name == f'neutron-{AGENTS.get(word, word)}-agent'
         else:
             hit = path.startswith(f'{directory}/')
         if hit:
@@ -121,23 +146,30 @@ def uses_changed(name, changed):
 
 
 def code_is_newer(cfg, sup):
-    """Say whether the project changed since nova-compute started."""
-    state = sup.info().get('nova-compute', {})
-    if state.get('statename') != 'RUNNING' or not cfg.checkout_is_open:
+    """Say whether the project changed since a nova-compute started."""
+    info = sup.info()
+    started = [info[name]['start'] for name in
+               (node.program('nova-compute') for node in nodes.every(cfg))
+               if info.get(name, {}).get('statename') == 'RUNNING']
+    if not started or not cfg.checkout_is_open:
         return False
-    return any(p.stat().st_mtime > state['start'] for p in
+    return any(p.stat().st_mtime > min(started) for p in
                (cfg.checkout / 'nova_containervm').rglob('*.py'))
 
 
 def configure(cfg, record, driver_name, virt_type):
     """Write every file; return the names of those that changed."""
     before = _snapshot(cfg)
+    migration.prepare(cfg, record)
+    if cfg.computes > 1:
+        secondhost.write_conf(cfg)
     render.write_all(cfg, driver_name, virt_type)
     volumes.write_all(cfg)
-    node = nodeconfig.NodeConfig(cfg)
-    node.write()
     host.write(cfg.etc / 'supervisord.conf', supervisor_mod.render(cfg))
-    nodeconfig.write_qemu_conf(cfg, record, node.qemu_user)
+    for node in nodes.every(cfg):
+        config = nodeconfig.NodeConfig(node)
+        config.write()
+        config.write_qemu_conf(record)
     record.write_file(host.SUDOERS, render.sudoers(cfg), 0o440)
     after = _snapshot(cfg)
     return {n for n in after if before.get(n) != after[n]}
@@ -154,20 +186,26 @@ def start(cfg, sup, record):
         sup.info().get('vswitchd', {}).get('statename') == 'RUNNING'
     if not running:
         network.clean(cfg)
+    if cfg.computes > 1:
+        with ui.step('namespaces of the second compute host') as remark:
+            remark('made' if secondhost.create(cfg) else 'there')
+    hosts = nodes.every(cfg)
     with ui.step('database files') as remark:
         remark(database.install(cfg))
-        network.prepare_ovs(cfg)
+        for node in hosts:
+            network.prepare_ovs(node)
     with ui.step('supervisor, MariaDB, RabbitMQ, libvirt, OVS database'):
         sup.start()
         if sup.info()['libvirtd']['statename'] != 'RUNNING':
             virt.own_definitions(cfg)
         sup.start_stage('base')
-        network.configure_ovs()
+        for node in hosts:
+            network.configure_ovs(node)
     with ui.step('database schemas') as remark:
         remark('made' if database.sync(cfg) else 'all there')
     with ui.step('Open vSwitch, Keystone, Glance, Placement, Neutron'):
         sup.start_stage('control')
-        network.setup_bridge(cfg)
+        network.setup_bridges(cfg)
     with ui.step('users and catalogue') as remark:
         remark('made' if database.identities(cfg) else 'all there')
     if not database.seed_path(cfg).exists():
@@ -192,6 +230,9 @@ def start(cfg, sup, record):
                 sup.stop_program(name)
                 sup.start_program(name)
         network.wait_agents(cfg)
+    if secondhost.left(cfg):
+        with ui.step('away with the second compute host'):
+            secondhost.retire(cfg, database.script)
 
 
 def stop(cfg, sup, undefine=False):
@@ -199,21 +240,27 @@ def stop(cfg, sup, undefine=False):
 
     :param undefine: remove the guests from libvirt, too
     """
-    running = {name for name, state in sup.info().items()
+    known = sup.info()
+    running = {name for name, state in known.items()
                if state['statename'] == 'RUNNING'}
-    if 'libvirtd' in running:
-        if not undefine:
-            stop_servers(cfg, running)
-        virt.destroy_domains(cfg, undefine)
-    compute = [p for p in services.programs(cfg) if p.stage == 'compute']
+    if not undefine:
+        stop_servers(cfg, running)
+    hosts = nodes.every(cfg)
+    for node in hosts:
+        if node.program('libvirtd') in running:
+            virt.destroy_domains(node, undefine)
+    compute = [p for p in services.programs(cfg)
+               if p.stage == 'compute' and p.name in known]
     for program in compute:
         if not program.idle_mark:
             sup.stop_program(program.name, wait=False)
-    for program in compute:
-        sup.finish_program(program)
-    if 'vswitchd' in running:
-        network.remove_datapath()
+    with concurrent.futures.ThreadPoolExecutor(nodes.MOST) as pool:
+        list(pool.map(sup.finish_program, compute))
+    for node in hosts:
+        if node.program('vswitchd') in running:
+            network.remove_datapath(node)
     sup.stop_all()
+    secondhost.remove(cfg)
     volumes.detach(cfg)
     network.clean(cfg)
     sup.shutdown()
@@ -223,7 +270,7 @@ def stop(cfg, sup, undefine=False):
 def stop_servers(cfg, running):
     """Stop the servers by Nova, if Nova is there, for up to 20 seconds."""
     if not {'keystone', 'nova-api', 'nova-conductor',
-            'nova-compute'} <= running or not virt.domains(cfg):
+            'nova-compute'} <= running or not virt.any_domains(cfg, running):
         return
     try:
         database.script(cfg, 'stop_servers', '20')
@@ -291,7 +338,7 @@ def clean_leftovers(cfg):
 
     :returns: what there was, in words
     """
-    found = []
+    found = secondhost.remove(cfg)
     names = (*network.HELPERS, 'privsep-helper', 'sudo', 'qemu-system-x86',
              'qemu-nbd', 'virtiofsd')
     pids = {*network.processes(f'{cfg.dir}/', names), *network.orphans(cfg)}
@@ -301,10 +348,7 @@ def clean_leftovers(cfg):
     devices = volumes.detach(cfg)
     if devices:
         found.append(f'{devices} loop devices')
-    mounts = [line.split()[4].encode().decode('unicode_escape')
-              for line in pathlib.Path('/proc/self/mountinfo').read_text()
-              .splitlines()]
-    mounts = [m for m in mounts if m.startswith(f'{cfg.dir}/')]
+    mounts = secondhost.mounts_below(cfg.dir)
     for mount in reversed(mounts):
         ui.run(['umount', '--lazy', mount], check=False)
     if virt.remove_definitions():

@@ -16,6 +16,7 @@ import pathlib
 import subprocess
 import tempfile
 
+from aiolib import nodes
 from aiolib import ui
 
 DEFINITIONS = pathlib.Path('/etc/libvirt/qemu')
@@ -97,23 +98,29 @@ def remove_definitions():
     return done
 
 
-def domains(cfg):
-    """Return the names of the domains that belong to this all-in-one."""
-    names = ui.run([*URI, 'list', '--all', '--name']).split()
-    return [n for n in names
-            if f'{cfg.dir}/' in ui.run([*URI, 'dumpxml', n], check=False)]
+def domains(node):
+    """Return the names of a host's domains that are of this all-in-one."""
+    names = node.run([*URI, 'list', '--all', '--name']).split()
+    return [n for n in names if f'{node.cfg.dir}/' in
+            node.run([*URI, 'dumpxml', n], check=False)]
 
 
-def destroy_domains(cfg, undefine):
-    """Power off our guests; with `undefine` remove them from libvirt."""
-    running = ui.run([*URI, 'list', '--name']).split()
-    names = domains(cfg)
+def any_domains(cfg, running):
+    """Say whether a host with a running libvirtd has domains of ours."""
+    return any(domains(node) for node in nodes.every(cfg)
+               if node.program('libvirtd') in running)
+
+
+def destroy_domains(node, undefine):
+    """Power off a host's guests; with `undefine` remove them from libvirt."""
+    running = node.run([*URI, 'list', '--name']).split()
+    names = domains(node)
     for name in names:
         if name in running:
-            ui.run([*URI, 'destroy', name], check=False)
+            node.run([*URI, 'destroy', name], check=False)
         if undefine:
-            ui.run([*URI, 'undefine', name, '--nvram',
-                    '--managed-save', '--snapshots-metadata'], check=False)
-            pathlib.Path(f'/var/log/libvirt/qemu/{name}.log').unlink(
+            node.run([*URI, 'undefine', name, '--nvram',
+                      '--managed-save', '--snapshots-metadata'], check=False)
+            (node.libvirt('log') / 'qemu' / f'{name}.log').unlink(
                 missing_ok=True)
     return names

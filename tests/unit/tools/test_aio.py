@@ -25,6 +25,7 @@ from tests.unit import tools  # noqa: F401  (finds aiolib)
 from aiolib import cli
 from aiolib import network
 from aiolib import nodeconfig
+from aiolib import nodes
 from aiolib import render
 from aiolib import services
 from aiolib import settings
@@ -115,7 +116,7 @@ class RenderTest(WithDirectory):
 
     def test_our_driver(self):
         conf = parse(render.nova_compute(
-            self.cfg, 'containervm.ContainerVMDriver', 'qemu'))
+            nodes.first(self.cfg), 'containervm.ContainerVMDriver', 'qemu'))
         self.assertEqual('containervm.ContainerVMDriver',
                          conf['DEFAULT']['compute_driver'])
         self.assertEqual('container', conf['libvirt']['sub_virt_type'])
@@ -125,7 +126,7 @@ class RenderTest(WithDirectory):
 
     def test_plain_driver_has_no_option_of_ours(self):
         conf = parse(render.nova_compute(
-            self.cfg, 'libvirt.LibvirtDriver', 'kvm'))
+            nodes.first(self.cfg), 'libvirt.LibvirtDriver', 'kvm'))
         self.assertEqual({'virt_type': 'kvm'}, dict(conf['libvirt']))
 
     def test_every_service_has_its_login(self):
@@ -229,6 +230,11 @@ class ChangesTest(base.BaseTestCase):
         self.assertNotIn('vswitchd', found)
         self.assertNotIn('nova-api', found)
 
+    def test_one_agent(self):
+        for name, path in (('ovs', 'openvswitch'), ('dhcp', 'dhcp')):
+            self.assertEqual({f'neutron-{name}-agent'},
+                             self.affected(f'neutron/{path}_agent.ini'))
+
     def test_one_api(self):
         self.assertEqual({'glance'}, self.affected('uwsgi/glance.ini'))
 
@@ -241,7 +247,7 @@ class NodeConfigTest(WithDirectory):
     def setUp(self):
         super().setUp()
         self.cfg.state.mkdir(parents=True)
-        self.node = nodeconfig.NodeConfig(self.cfg)
+        self.node = nodeconfig.NodeConfig(nodes.first(self.cfg))
 
     def test_set_and_take_away(self):
         self.node.set('libvirt.virt_type=qemu')
@@ -272,7 +278,7 @@ class NodeConfigTest(WithDirectory):
         self.node.set('libvirt.virt_type=qemu')
         self.node.qemu_user = 'root'
         self.node.save()
-        again = nodeconfig.NodeConfig(self.cfg)
+        again = nodeconfig.NodeConfig(nodes.first(self.cfg))
         self.assertEqual(self.node.options, again.options)
         self.assertEqual('root', again.qemu_user)
 

@@ -1,0 +1,116 @@
+#    Licensed under the Apache License, Version 2.0 (the "License"); you may
+#    not use this file except in compliance with the License. You may obtain
+#    a copy of the License at
+#
+#         http://www.apache.org/licenses/LICENSE-2.0
+#
+#    Unless required by applicable law or agreed to in writing, software
+#    distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+#    WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+#    License for the specific language governing permissions and limitations
+#    under the License.
+
+
+"""Two compute hosts, and LibvirtDriver's own operations between them.
+
+What fails here is the all-in-one's fault, not the driver's.
+"""
+
+import socket
+
+import pytest
+
+from tests.e2e import cloud as cloud_lib
+
+FIRST, SECOND = socket.gethostname(), 'aio2'
+
+
+@pytest.fixture(autouse=True)
+def clean_second_host(second_host):
+    """Nothing that the test has made is on the second host after it."""
+    before = second_host.state()
+    yield
+    second_host.assert_as_before(before)
+
+
+@pytest.fixture
+def placed(server):
+    """A function that creates a server on a host."""
+    def create(image, name, **kwargs):
+        return server(image, flavor='c1.tiny',
+                      availability_zone='nova:' + name, **kwargs)
+    return create
+
+
+def where(cloud, made):
+    return cloud.compute.get_server(made.id).compute_host
+
+
+def answers(cloud, made):
+    return cloud_lib.http_get(cloud.address(made)) == (200, 'plain\n')
+
+
+def networks(cloud, *names):
+    return [{'uuid': cloud.sdk.network.find_network(name).id}
+            for name in names]
+
+
+def test_servers_reach_each_other(placed, probe, plain_image, cloud):
+    """By the network of the project, from one host to the other."""
+    here = placed(probe, FIRST, networks=networks(cloud, 'public', 'private'))
+    there = placed(plain_image('qcow2'), SECOND,
+                   networks=networks(cloud, 'private'))
+    assert (where(cloud, here), where(cloud, there)) == (FIRST, SECOND)
+    cloud.wait_console(there, 'plain: up')
+    public = cloud.sdk.network.find_network('public')
+    port, = cloud.sdk.network.ports(device_id=here.id, network_id=public.id)
+    page = cloud_lib.shell(
+        port.fixed_ips[0]['ip_address'],
+        'wget -q -O - http://%s/' % cloud.address(there))
+    assert page == 'plain\n'
+
+
+def test_containers_run_on_both(placed, probe, cloud):
+    for name in (FIRST, SECOND):
+        made = placed(probe, name)
+        assert where(cloud, made) == name
+        assert cloud_lib.shell(cloud.address(made), 'echo here') == 'here\n'
+
+
+def test_cold_migration(placed, plain_image, cloud, host, second_host):
+    """There, confirmed; and back, reverted."""
+    made = placed(plain_image('qcow2'), FIRST)
+    assert answers(cloud, made)
+    cloud.compute.migrate_server(made.id)
+    cloud.wait(made, 'VERIFY_RESIZE')
+    cloud.compute.confirm_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert answers(cloud, made)
+    assert not host.domains() & second_host.domains()
+    cloud.until(host.directories, lambda names: made.id not in names, 30,
+                'end of its directory')
+    cloud.compute.migrate_server(made.id)
+    cloud.wait(made, 'VERIFY_RESIZE')
+    assert where(cloud, made) == FIRST
+    cloud.compute.revert_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert answers(cloud, made)
+
+
+def test_live_migration(placed, plain_image, cloud, host, second_host):
+    made = placed(plain_image('qcow2'), FIRST)
+    assert answers(cloud, made)
+    for target, source in ((second_host, host), (host, second_host)):
+        name = target.name or FIRST
+        cloud.compute.live_migrate_server(made.id, host=name,
+                                          block_migration='auto')
+        cloud.until(lambda: cloud.compute.get_server(made.id),
+                    lambda s, name=name: s.status == 'ACTIVE' and
+                    s.compute_host == name, 120, 'end of live migration')
+        assert answers(cloud, made)
+        assert target.domains() and not source.domains()
+        # The guest has not started again.
+        log = (target.instances / made.id / 'console.log').read_text()
+        assert 'plain: up' not in log
