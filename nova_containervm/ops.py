@@ -262,7 +262,7 @@ class ContainerOps:
 
     def _check_fits(self, instance, rec, image):
         needed = self._rootfs('', rec).needs(image)
-        room = self._room(instance, rec)
+        room = self.room(instance, rec)
         if rec.choices.share_limit != 'none' and room < needed + _LEAST_ROOM:
             raise exception.FlavorDiskSmallerThanImage(
                 flavor_size=instance.flavor.root_gb << 30,

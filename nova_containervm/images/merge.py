@@ -39,9 +39,9 @@ class Merged:
         node = nodes.find(self.root, path)
         return node is not None and node.kind == tarread.SYMLINK
 
-    def resolve(self, path):
-        """The path without symbolic links, None when it leads nowhere."""
-        return nodes.resolve(self.root, path)
+    def resolve(self, path, missing=False):
+        """See view.View.resolve."""
+        return nodes.resolve(self.root, path, missing)
 
     def add(self, own, facts):
         """Put a layer on top.
@@ -93,23 +93,32 @@ class _OwnTree:
         nodes.find(self._root, path).imitate(
             nodes.find(self._lower.root, path))
 
-    def make_dir(self, path):
+    def make_dir(self, path, mtime):
         there, base = self._split(path)
-        there[base] = nodes.directory()
+        made = there[base] = nodes.directory()
+        made.mtime = forms.clamp_time(mtime)
 
-    def move(self, path, real):
+    def make_opaque(self, path, mtime):
+        self.make_dir(path, mtime)
+        nodes.find(self._root, path).opaque = True
+
+    def move(self, path, real, implied):
         there, base = self._split(path)
-        source, goal = there.pop(base), nodes.find(self._root, real)
-        goal.opaque = goal.opaque or source.opaque
-        todo = [(source, goal)]
+        explicit = []
+        todo = [(there.pop(base), nodes.find(self._root, real), b'')]
         while todo:
-            source, goal = todo.pop()
+            source, goal, below = todo.pop()
+            goal.opaque = goal.opaque or source.opaque
+            if below and path + b'/' + below not in implied:
+                goal.imitate(source)
+                explicit.append(names.join(real, below))
             for name, node in source.children.items():
                 other = goal.children.get(name)
                 if node.is_dir and other is not None and other.is_dir:
-                    todo.append((node, other))
+                    todo.append((node, other, names.join(below, name)))
                 else:
                     goal.children[name] = node
+        return explicit
 
     def is_whiteout(self, path):
         there, base = self._split(path)

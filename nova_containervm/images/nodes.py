@@ -100,10 +100,12 @@ def find(root, path):
     return node
 
 
-def resolve(root, path):
+def resolve(root, path, missing=False):
     """The path without symbolic links, None when it leads nowhere.
 
     Links cannot lead out: the tree's root is the root.
+
+    :param missing: what is not there counts as a directory to be made
     """
     todo = path.split(b'/') if path else []
     done = b''
@@ -112,7 +114,7 @@ def resolve(root, path):
         where = names.join(done, todo.pop(0))
         node = find(root, where)
         if node is None:
-            return None
+            return b'/'.join([where, *todo]) if missing else None
         if node.kind == tarread.SYMLINK:
             links += 1
             if links > disktree.MAX_LINKS:

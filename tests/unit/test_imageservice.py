@@ -112,7 +112,8 @@ class ImageServiceTestCase(base.BaseTestCase):
         self.store.lookup.return_value = mock.sentinel.image
         self.service.cache(None, 'id',
                            {'containervm_rootfs_transport': 'block'})
-        self.service._store.assert_called_once_with('block')
+        self.assertEqual({('block',)},
+                         {c.args for c in self.service._store.mock_calls})
 
     def test_forgets_only_the_one(self):
         self.store.records.return_value = [

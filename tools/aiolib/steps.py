@@ -12,7 +12,6 @@
 """`up` and `down`: the steps and their order."""
 
 import concurrent.futures
-import pathlib
 import shutil
 import time
 
