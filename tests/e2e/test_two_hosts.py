@@ -11,18 +11,22 @@
 #    under the License.
 
 
-"""Two compute hosts, and LibvirtDriver's own operations between them.
+"""Two compute hosts, and what moves servers between them.
 
-What fails here is the all-in-one's fault, not the driver's.
+LibvirtDriver's own operations first: what fails there is the all-in-one's
+fault, not the driver's.
 """
 
 import socket
 
+import openstack
 import pytest
 
+from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 
 FIRST, SECOND = socket.gethostname(), 'aio2'
+BOOT_ID = 'cat /proc/sys/kernel/random/boot_id'
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +118,119 @@ def test_live_migration(placed, plain_image, cloud, host, second_host):
         # The guest has not started again.
         log = (target.instances / made.id / 'console.log').read_text()
         assert 'plain: up' not in log
+
+
+# Servers that run a container
+
+def move_there(cloud, made):
+    """Migrate a server that is off or not, up to the user's decision."""
+    cloud.compute.migrate_server(made.id)
+    cloud.wait(made, 'VERIFY_RESIZE', 300)
+
+
+@pytest.mark.parametrize('profile', [
+    'default', *(pytest.param(name, marks=pytest.mark.slow) for name in (
+        'block', 'virtiofs', 'share-overlay', 'share-copy'))], indirect=True)
+def test_container_cold_migration(profile, placed, probe, cloud, host,
+                                  second_host):
+    """There, confirmed; and back, reverted. What it wrote comes along."""
+    made = placed(probe, FIRST)
+    address = cloud.address(made)
+    cloud_lib.shell(address, 'echo first >/srv/data/file; '
+                             'chown 1234:1235 /srv/data/file')
+    look = 'cat /srv/data/file; stat -c %u:%g /srv/data/file'
+    move_there(cloud, made)
+    cloud.compute.confirm_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert cloud_lib.shell(address, look) == 'first\n1234:1235\n'
+    cloud.until(host.directories, lambda names: made.id not in names, 30,
+                'end of its directory')
+    cloud_lib.shell(address, 'echo second >/srv/data/file')
+    move_there(cloud, made)
+    assert where(cloud, made) == FIRST
+    cloud_lib.shell(address, 'echo third >/srv/data/file')
+    cloud.compute.revert_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert cloud_lib.shell(address, look) == 'second\n1234:1235\n'
+
+
+def test_container_whose_image_is_gone_migrates(placed, builder, cloud):
+    """The other host gets the image from this one."""
+    image = cloud.upload('e2e-gone', builder.probe())
+    try:
+        made = placed(image, FIRST)
+        address = cloud.address(made)
+        cloud_lib.shell(address, 'true')
+    finally:
+        cloud.sdk.image.delete_image(image.id, wait=True)
+    move_there(cloud, made)
+    cloud.compute.confirm_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert cloud_lib.http_get(address) == (200, 'probe\n')
+
+
+def test_live_migration_of_a_share_is_refused(placed, probe, cloud):
+    made = placed(probe, FIRST)
+    address = cloud.address(made)
+    before = cloud_lib.shell(address, BOOT_ID)
+    with pytest.raises(openstack.exceptions.HttpException) as caught:
+        cloud.compute.live_migrate_server(made.id, host=SECOND,
+                                          block_migration='auto')
+        action = cloud.action(made, 'live-migration')
+        # The API asks without waiting for the answer.
+        raise openstack.exceptions.HttpException(
+            ' '.join(e.get('details') or '' for e in action.events))
+    assert 'block' in str(caught.value)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == FIRST
+    assert cloud_lib.shell(address, BOOT_ID) == before
+
+
+@pytest.mark.profile('block')
+def test_container_live_migration(placed, probe, cloud, host, second_host):
+    made = placed(probe, FIRST)
+    address = cloud.address(made)
+    before = cloud_lib.shell(address, BOOT_ID)
+    cloud_lib.shell(address, 'echo kept >/srv/data/file')
+    for target, source in ((second_host, host), (host, second_host)):
+        name = target.name or FIRST
+        cloud.compute.live_migrate_server(made.id, host=name,
+                                          block_migration='auto')
+        cloud.until(lambda: cloud.compute.get_server(made.id),
+                    lambda s, name=name: s.status == 'ACTIVE' and
+                    s.compute_host == name, 180, 'end of live migration')
+        assert cloud_lib.shell(address, BOOT_ID) == before
+        assert cloud_lib.shell(address, 'cat /srv/data/file') == 'kept\n'
+        assert target.domains() and not source.domains()
+    # What is on record is right: it starts again from it.
+    cloud.compute.reboot_server(made.id, 'HARD')
+    cloud.wait(made, 'ACTIVE')
+    assert cloud_lib.shell(address, 'cat /srv/data/file') == 'kept\n'
+
+
+def test_evacuation(placed, probe, cloud, second_host):
+    """The other host is dead; the container starts afresh on this one."""
+    made = placed(probe, SECOND)
+    address = cloud.address(made)
+    cloud_lib.shell(address, 'true')
+    service, = cloud.compute.services(binary='nova-compute', host=SECOND)
+    second_host.run('virsh', '-c', 'qemu:///system', 'destroy', made.id)
+    cloud.compute.update_service_forced_down(service, SECOND, 'nova-compute',
+                                             True)
+    try:
+        cloud.compute.evacuate_server(made.id, host=FIRST)
+        cloud.until(lambda: cloud.compute.get_server(made.id),
+                    lambda s: s.compute_host == FIRST and
+                    s.status == 'ACTIVE' and not s.task_state, 180,
+                    'end of the evacuation')
+    finally:
+        cloud.compute.update_service_forced_down(service, SECOND,
+                                                 'nova-compute', False)
+    assert cloud_lib.http_get(address) == (200, 'probe\n')
+    # When the host is back, its nova-compute removes what was taken away.
+    aio.run('restart', 'nova-compute@' + SECOND)
+    cloud.until(second_host.directories, lambda names: made.id not in names,
+                60, 'end of its directory on ' + SECOND)
