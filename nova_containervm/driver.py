@@ -25,6 +25,7 @@ from nova.virt.libvirt import driver as libvirt_driver
 from nova_containervm import conf
 from nova_containervm import domain
 from nova_containervm import ops
+from nova_containervm import scheduler
 from nova_containervm import transports
 
 CONF = conf.CONF
@@ -68,6 +69,13 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         super().update_provider_tree(provider_tree, nodename,
                                      allocations=allocations)
         self._containers.update_traits(provider_tree, nodename)
+
+    def _get_instance_capabilities(self):
+        found = super()._get_instance_capabilities()
+        if self._containers.enabled:
+            # For ContainerVMFilter
+            return scheduler.with_containers(found)
+        return found
 
     def cache_image(self, context, image_id):
         cached = self._containers.cache_image(context, image_id)

@@ -30,6 +30,13 @@ UWSGI = {  # name: (port, module)
 }
 
 
+# Nova's default, and ours
+_NOVAS_FILTERS = ('ComputeFilter', 'ComputeCapabilitiesFilter',
+                  'ImagePropertiesFilter', 'ServerGroupAntiAffinityFilter',
+                  'ServerGroupAffinityFilter')
+_FILTER = 'nova_containervm.scheduler.ContainerVMFilter'
+
+
 def ini(groups):
     """Render {group: {option: value}}."""
     lines = ['# Written by tools/aio.']
@@ -38,7 +45,9 @@ def ini(groups):
         for option, value in options.items():
             if isinstance(value, bool):
                 value = str(value).lower()
-            lines.append(f'{option} = {value}')
+            # An option that may be there several times
+            for one in value if isinstance(value, list) else [value]:
+                lines.append(f'{option} = {one}')
     return '\n'.join(lines) + '\n'
 
 
@@ -127,6 +136,12 @@ def nova(cfg):
         'scheduler': {'workers': 1,
                       # `up` registers the host itself; this is for others.
                       'discover_hosts_in_cells_interval': 60},
+        'filter_scheduler': {
+            'available_filters': ['nova.scheduler.filters.all_filters',
+                                  _FILTER],
+            'enabled_filters': ','.join((*_NOVAS_FILTERS,
+                                         _FILTER.rpartition('.')[2])),
+        },
         'quota': {'instances': -1, 'cores': -1, 'ram': -1},
         'vnc': {'enabled': False},
         'spice': {'enabled': False},
