@@ -70,12 +70,13 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
                                      allocations=allocations)
         self._containers.update_traits(provider_tree, nodename)
 
-    def _get_instance_capabilities(self):
-        found = super()._get_instance_capabilities()
+    def get_available_resource(self, nodename):
+        resources = super().get_available_resource(nodename)
         if self._containers.enabled:
             # For ContainerVMFilter
-            return scheduler.with_containers(found)
-        return found
+            resources['supported_instances'] = scheduler.with_containers(
+                resources['supported_instances'])
+        return resources
 
     def cache_image(self, context, image_id):
         cached = self._containers.cache_image(context, image_id)

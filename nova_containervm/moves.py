@@ -234,11 +234,9 @@ class Moves:
 
         Not all directories are those of container servers.
         """
-        try:
+        if record.exists(directory):
             rec = record.Record.load(directory)
-        except OSError:
-            return
-        transports.rootfs(directory, rec.choices).remove()
+            transports.rootfs(directory, rec.choices).remove()
 
 
 def _file(directory, *names):

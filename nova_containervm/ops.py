@@ -245,11 +245,8 @@ class ContainerOps:
 
         So it is after an evacuation with a directory that hosts share.
         """
-        try:
-            record.Record.load(instance_dir)
-        except FileNotFoundError:
-            return False
-        return os.path.exists(os.path.join(instance_dir, 'disk'))
+        return (record.exists(instance_dir) and
+                os.path.exists(os.path.join(instance_dir, 'disk')))
 
     def _check_creatable(self, instance, block_device_info):
         mapping = virt_driver.block_device_info_get_mapping(block_device_info)
@@ -437,12 +434,10 @@ class ContainerOps:
             for directory in (instance_dir, instance_dir + '_resize'):
                 self.moves.discard(directory)
             return
-        try:
+        # Not if it is no container server, did not get that far, or is gone.
+        if record.exists(instance_dir):
             rec = record.Record.load(instance_dir)
-        except FileNotFoundError:
-            # It did not get that far, or is gone already.
-            return
-        self._rootfs(instance_dir, rec).release()
+            self._rootfs(instance_dir, rec).release()
 
     @staticmethod
     def refuse(instance, operation, reason):

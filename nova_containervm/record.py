@@ -74,6 +74,11 @@ class Record:
         return cls(**data)
 
 
+def exists(instance_dir: str) -> bool:
+    """Whether a directory is that of a container server."""
+    return os.path.exists(os.path.join(instance_dir, FILE))
+
+
 # In the system metadata of an instance, which has values of 255 characters:
 # what another host has to know of a server that comes to it while it runs.
 # Names that begin with containervm_ are the image's properties.
