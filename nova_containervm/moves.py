@@ -234,8 +234,8 @@ class Moves:
 
         Not all directories are those of container servers.
         """
-        if record.exists(directory):
-            rec = record.Record.load(directory)
+        rec = record.Record.find(directory)
+        if rec is not None:
             transports.rootfs(directory, rec.choices).remove()
 
 

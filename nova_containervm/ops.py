@@ -245,7 +245,7 @@ class ContainerOps:
 
         So it is after an evacuation with a directory that hosts share.
         """
-        return (record.exists(instance_dir) and
+        return (record.Record.find(instance_dir) is not None and
                 os.path.exists(os.path.join(instance_dir, 'disk')))
 
     def _check_creatable(self, instance, block_device_info):
@@ -435,8 +435,8 @@ class ContainerOps:
                 self.moves.discard(directory)
             return
         # Not if it is no container server, did not get that far, or is gone.
-        if record.exists(instance_dir):
-            rec = record.Record.load(instance_dir)
+        rec = record.Record.find(instance_dir)
+        if rec is not None:
             self._rootfs(instance_dir, rec).release()
 
     @staticmethod

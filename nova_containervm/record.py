@@ -73,10 +73,19 @@ class Record:
             (path, content) for path, content in data['injected_files'])
         return cls(**data)
 
+    @classmethod
+    def find(cls, directory: str) -> 'Record | None':
+        """Read the record that a directory has; None if it has none.
 
-def exists(instance_dir: str) -> bool:
-    """Whether a directory is that of a container server."""
-    return os.path.exists(os.path.join(instance_dir, FILE))
+        Not all directories are those of container servers, and some go
+        meanwhile.
+        """
+        if not os.path.exists(os.path.join(directory, FILE)):
+            return None
+        try:
+            return cls.load(directory)
+        except FileNotFoundError:
+            return None
 
 
 # In the system metadata of an instance, which has values of 255 characters:
