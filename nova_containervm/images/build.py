@@ -211,8 +211,8 @@ def _layer(archive, what, name, digest, diff_id):
 def _same(what, actual, wanted):
     if actual != wanted:
         raise errors.DigestMismatch(
-            '%s: its content has the digest %s, but the image config says '
-            '%s; save and upload the image again'
+            '%s is damaged: its content has the digest %s, but the image '
+            'config says %s; save and upload the image again'
             % (what, errors.short(actual), errors.short(wanted)))
 
 

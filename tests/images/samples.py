@@ -193,6 +193,15 @@ def implied():
     return [first, second, third]
 
 
+def absolute_names():
+    """Members with absolute names: below the root, like any other."""
+    first = (_base().dir('/opt').file('/opt/abs', b'a').file('//two', b'2')
+             .file('/gone', b'').link('/opt/hard', '/opt/abs')
+             .symlink('/sym', '/opt').end())
+    second = builders.Tar().file('/.wh.gone').file('/opt/new', b'n').end()
+    return [first, second]
+
+
 def devices():
     """Devices and fifos of all kinds."""
     tar = _base().dir('dev')
@@ -234,4 +243,5 @@ def change_of(path):
 
 
 ALL = (scratch, hundred_layers, whiteouts, lower_links, replaced_types,
-       modes, xattrs, odd_names, sparse, times, implied, devices, repeats)
+       modes, xattrs, odd_names, absolute_names, sparse, times, implied,
+       devices, repeats)
