@@ -19,11 +19,14 @@ it one is built from the checkout.
 import os
 import pathlib
 import shutil
+import subprocess
+import time
 
 import pytest
 
 from nova_containervm.baseimage import minimal
 from nova_containervm.cli import baseimage as cli
+from nova_containervm.rootfs import virtiofs as virtiofs_lib
 from tests.guest import contract as contracts
 from tests.guest import rootfs as rootfs_lib
 from tests.guest import vm as vm_lib
@@ -71,6 +74,9 @@ def make_vm(image, rootfs, tmp_path):
 
     def make(args=(), *, contract=None, runtime='crun', name='vm', **options):
         options.setdefault('rootfs', rootfs)
+        # It is for all tests.
+        assert options['rootfs'] != rootfs or \
+            not options.get('writable_share')
         machine = vm_lib.VM(image, tmp_path / name, **options)
         changes = dict(contract or {})
         env = changes.pop('ENV', ())
@@ -82,3 +88,35 @@ def make_vm(image, rootfs, tmp_path):
     yield make
     for machine in made:
         machine.kill()
+
+
+@pytest.fixture
+def virtiofs(tmp_path):
+    """Function: has a virtiofsd share a directory; QEMU's arguments for it.
+
+    The options are those that libvirt gives it for our domains.
+    """
+    daemons = []
+
+    def start(directory, memory=256):
+        socket = tmp_path / 'virtiofs.sock'
+        # pylint: disable=consider-using-with
+        daemons.append(subprocess.Popen(
+            [virtiofs_lib.find_daemon(), f'--socket-path={socket}', '-f', '-o',
+             f'source={directory},cache=always,xattr,sandbox=namespace,'
+             'no_flock,no_posix_lock'], stderr=subprocess.DEVNULL))
+        deadline = time.monotonic() + 30 * vm_lib.PATIENCE
+        while not socket.exists():
+            assert time.monotonic() < deadline
+            assert daemons[-1].poll() is None
+            time.sleep(0.02)
+        return ['-object', 'memory-backend-memfd,id=mem,share=on,'
+                           f'size={memory}M',
+                '-machine', 'memory-backend=mem',
+                '-chardev', f'socket,id=fs,path={socket}',
+                '-device', 'vhost-user-fs-pci,chardev=fs,tag=rootfs']
+
+    yield start
+    for daemon in daemons:
+        daemon.kill()
+        daemon.wait()

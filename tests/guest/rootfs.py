@@ -43,9 +43,10 @@ class Rootfs:
 
     def _attributes(self, path, mode, uid, gid, rdev=0):
         if not self.mapped:
-            if not stat.S_ISLNK(mode):
-                os.chmod(path, stat.S_IMODE(mode))
             os.chown(path, uid, gid, follow_symlinks=False)
+            if not stat.S_ISLNK(mode):
+                # A change of owner takes setuid away.
+                os.chmod(path, stat.S_IMODE(mode))
             return
         for name, value in (('uid', uid), ('gid', gid), ('mode', mode)):
             os.setxattr(path, f'user.virtfs.{name}',
@@ -68,6 +69,15 @@ class Rootfs:
         path.write_bytes(content)
         self._attributes(path, stat.S_IFREG | mode, uid, gid)
 
+    def program(self, name, source, mode=0o755):
+        """A program in C, for any system."""
+        made = self.path / 'program'
+        subprocess.run(['gcc', '-x', 'c', '-', '-static', '-s', '-w', '-O0',
+                        '-o', made], input=source, check=True)
+        content = made.read_bytes()
+        made.unlink()
+        self.file(name, content, mode)
+
     def symlink(self, name, target):
         path = self.path / name
         if self.mapped:
@@ -89,11 +99,6 @@ int main(void) { for (;;) memset(malloc(1 << 20), 1, 1 << 20); }
 }
 
 
-def _compile(source, target):
-    subprocess.run(['gcc', '-x', 'c', '-', '-static', '-s', '-w', '-O0',
-                    '-o', target], input=source, check=True)
-
-
 def busybox(path, mapped=True):
     """A root file system with busybox, and files the scenarios look at."""
     root = Rootfs(path, mapped)
@@ -113,9 +118,7 @@ def busybox(path, mapped=True):
     root.file('bin/lost-script', b'#!/no/such/shell\n', 0o755)
     root.file('bin/not-a-program', b'\x7fELF but no more', 0o755)
     for name, source in _PROGRAMS.items():
-        _compile(source, root.path / 'program')
-        root.file(f'bin/{name}', (root.path / 'program').read_bytes(), 0o755)
-        (root.path / 'program').unlink()
+        root.program(f'bin/{name}', source)
     root.file('image-file', b'from the image\n')
     return root
 

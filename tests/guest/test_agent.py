@@ -18,6 +18,8 @@ import time
 
 import pytest
 
+from tests.guest import rootfs as rootfs_lib
+
 COUNT = ('i=0; while :; do i=$((i+1)); echo $i >/count; echo $i; '
          'sleep 0.05; done')
 
@@ -103,7 +105,7 @@ def test_stop_of_a_frozen_guest(agent):
     vm, host = agent()
     host.returned('guest-fsfreeze-freeze')
     host.returned('guest-shutdown')
-    vm.wait(30)
+    vm.wait()
     assert vm.event('exited')['final']
 
 
@@ -138,10 +140,12 @@ def test_garbage(agent):
     assert goes_on(vm, 30)
 
 
-def test_share_is_written_out(agent):
+def test_share_is_written_out(agent, tmp_path):
     """It cannot be frozen; nobody is told that it was."""
-    _vm, host = agent(writable_share=True, contract={
-        'WRITABLE': 'share',
-        'ROOTFS_OPTIONS': 'rw,trans=virtio,version=9p2000.L,cache=mmap'})
+    _vm, host = agent(
+        rootfs=rootfs_lib.busybox(tmp_path / 'root').path,
+        writable_share=True, contract={
+            'WRITABLE': 'share',
+            'ROOTFS_OPTIONS': 'rw,trans=virtio,version=9p2000.L,cache=mmap'})
     assert host.returned('guest-fsfreeze-freeze') == 0
     assert host.returned('guest-fsfreeze-thaw') == 0

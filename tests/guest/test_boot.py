@@ -24,7 +24,7 @@ from tests.guest import rootfs as rootfs_lib
 @pytest.mark.parametrize('boot', ['kernel', 'disk'])
 @pytest.mark.parametrize('runtime', ['crun', 'chroot'])
 def test_boot_methods(make_vm, boot, runtime):
-    vm = make_vm(('echo', 'hello'), boot=boot, runtime=runtime).run(90)
+    vm = make_vm(('echo', 'hello'), boot=boot, runtime=runtime).run()
     assert vm.console() == 'hello\n'
     assert vm.event('exited')['code'] == 0
 
@@ -79,7 +79,7 @@ def test_full_disk_is_the_containers_matter(make_vm):
     vm = make_vm(('sh', '-c', 'dd if=/dev/zero of=/f bs=1M 2>/dev/null; '
                               'echo $?; rm /f; echo ok > /g; cat /g'),
                  disk_size='200M')
-    vm.run(90)
+    vm.run()
     assert vm.console() == '1\nok\n'
 
 
@@ -148,7 +148,7 @@ def broken(make_vm, *, values=None, text=None, config=None, **options):
     vm = make_vm(('true',), **options)
     vm.contract(values or contracts.values(('true',)), env_text=text,
                 config=config)
-    vm.run(90)
+    vm.run()
     return vm
 
 
@@ -203,7 +203,7 @@ def test_failures_say_why_and_end(make_vm, case):
 def test_no_config_drive(make_vm):
     vm = make_vm(('true',))
     (vm.work / 'disk.config').unlink()
-    vm.run(60)
+    vm.run()
     assert vm.console().startswith(
         'containervm: failed: contract: no config drive')
 
@@ -212,7 +212,7 @@ def test_kernel_panic_ends_the_vm(make_vm):
     """-no-reboot is what on_reboot=destroy is in a domain."""
     vm = make_vm(('sh', '-c', 'echo c > /proc/sysrq-trigger; sleep 100'),
                  contract=contracts.PRIVILEGED)
-    vm.run(60)
+    vm.run()
     assert 'Kernel panic' in vm.console()
 
 

@@ -82,7 +82,7 @@ class Export:
         size = self.reader.size()
         data = b''.join(self.reader.chunks(size))
         assert len(data) == size
-        self.vm.wait(20)
+        self.vm.wait()
         return tarfile.open(fileobj=io.BytesIO(data))
 
 
@@ -171,7 +171,7 @@ def fails(export, words, **changes):
     with pytest.raises(errors.LayerFailed) as caught:
         list(export.reader.chunks(export.reader.size()))
     assert words in str(caught.value)
-    export.vm.wait(20)
+    export.vm.wait()
     assert words in export.vm.console()
 
 
@@ -188,7 +188,7 @@ def test_host_that_is_gone(make_vm, export):
     each = export(make_vm().disk)
     each.reader.ready()
     each.socket.close()
-    each.vm.wait(20)
+    each.vm.wait()
     assert 'the host does not listen any more' in each.vm.console()
 
 

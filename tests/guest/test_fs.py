@@ -39,7 +39,7 @@ def make_root(path, program, mapped=True):
 
 
 def check(vm, column):
-    vm.run(180)
+    vm.run()
     failed = fs_probe.failures(vm.console())
     assert set(failed) == fs_probe.expected(column), failed
 
@@ -50,13 +50,16 @@ def test_9p_disk(make_vm, tmp_path, program):
     check(vm, '9p, disk')
 
 
-def test_9p_share(make_vm, tmp_path, program):
-    vm = make_vm(ARGS, rootfs=make_root(tmp_path / 'root', program),
-                 writable_share=True,
+@pytest.mark.slow
+@pytest.mark.parametrize('access', ['mapped', 'passthrough'])
+def test_9p_share(make_vm, tmp_path, program, access):
+    mapped = access == 'mapped'
+    vm = make_vm(ARGS, rootfs=make_root(tmp_path / 'root', program, mapped),
+                 mapped=mapped, writable_share=True,
                  contract={**contracts.PRIVILEGED, 'WRITABLE': 'share',
                            'ROOTFS_OPTIONS': 'rw,trans=virtio,'
                            'version=9p2000.L,msize=512000,cache=mmap'})
-    check(vm, '9p, share')
+    check(vm, '9p, share' if mapped else '9p, passthrough')
 
 
 def test_block_disk(make_vm, tmp_path, program):
@@ -71,3 +74,15 @@ def test_block_disk(make_vm, tmp_path, program):
                                   f'file={disk}',
                         '-device', 'virtio-blk-pci,drive=r,serial=rootfs'])
     check(vm, 'block, disk')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('layer', ['disk', 'share'])
+def test_virtiofs(make_vm, tmp_path, program, virtiofs, layer):
+    root = make_root(tmp_path / 'root', program, mapped=False)
+    vm = make_vm(ARGS, rootfs=None, extra=virtiofs(root),
+                 contract={**contracts.PRIVILEGED, 'TRANSPORT': 'virtiofs',
+                           'WRITABLE': layer,
+                           'ROOTFS_OPTIONS': 'ro' if layer == 'disk'
+                                             else 'rw'})
+    check(vm, f'virtiofs, {layer}')

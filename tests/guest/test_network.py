@@ -119,7 +119,7 @@ def test_dhcp_that_does_not_answer_is_a_warning(make_vm):
     vm = make_vm(('echo', 'hello'),
                  nics=[{'backend': 'user,restrict=on,ipv4=off', 'mac': MAC}],
                  contract={'NICC': 1, **nic(DHCP='4')})
-    vm.run(90)
+    vm.run()
     assert vm.console() == (
         'containervm: warning: network: no answer from a DHCP server yet; '
         'still asking\r\nhello\n')

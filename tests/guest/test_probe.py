@@ -112,7 +112,7 @@ def docker_facts(image, probe_rootfs, tmp_path_factory):
                 image, tmp_path_factory.mktemp('oracle') / 'vm', variant,
                 ARGS, rootfs=probe_rootfs)
             try:
-                machine.run(120)
+                machine.run()
             finally:
                 machine.kill()
             known[variant] = facts(machine.console())
@@ -144,7 +144,7 @@ def test_as_docker(image, probe_rootfs, docker_facts, tmp_path, variant,
         runtime=runtime)
     machine.drive(made.files())
     try:
-        machine.run(120)
+        machine.run()
     finally:
         machine.kill()
     ours, docker = facts(machine.console()), docker_facts(variant)

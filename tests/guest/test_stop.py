@@ -17,8 +17,6 @@ import time
 
 import pytest
 
-from tests.guest.vm import PATIENCE
-
 TRAP = ('trap "echo got TERM; exit 5" TERM; echo ready; '
         'while :; do sleep 0.1; done')
 DEAF = 'trap "" TERM; echo ready; while :; do sleep 0.1; done'
@@ -28,12 +26,11 @@ both_runtimes = pytest.mark.parametrize('runtime', ['crun', 'chroot'])
 
 @both_runtimes
 def test_power_button_sends_stop_signal(make_vm, runtime):
-    vm = make_vm(('sh', '-c', TRAP), runtime=runtime).start()
+    vm = make_vm(('sh', '-c', TRAP), runtime=runtime,
+                 contract={'STOP_TIMEOUT': 1000}).start()
     vm.wait_for('ready')
-    start = time.monotonic()
     vm.power_button()
-    vm.wait(10)
-    assert time.monotonic() - start < 5 * PATIENCE
+    vm.wait()
     assert vm.console() == 'ready\ngot TERM\n'
     assert vm.event('exited')['code'] == 5
 
@@ -44,7 +41,7 @@ def test_stop_signal_of_contract(make_vm, runtime):
                  contract={'STOP_SIGNAL': 3}).start()
     vm.wait_for('ready')
     vm.power_button()
-    vm.wait(10)
+    vm.wait()
     assert vm.console() == 'ready\ngot QUIT\n'
 
 
@@ -55,7 +52,7 @@ def test_kill_after_grace_period(make_vm, runtime):
     vm.wait_for('ready')
     start = time.monotonic()
     vm.power_button()
-    vm.wait(20)
+    vm.wait()
     assert time.monotonic() - start >= 2
     end = vm.event('exited')
     assert (end['code'], end['signal'], end['oom']) == (137, 9, False)
@@ -65,7 +62,8 @@ def test_no_grace_period(make_vm):
     vm = make_vm(('sh', '-c', DEAF), contract={'STOP_TIMEOUT': 0}).start()
     vm.wait_for('ready')
     vm.power_button()
-    vm.wait(10)
+    # The grace period of who asks for none is 10 s.
+    vm.wait(9)
     assert vm.event('exited')['signal'] == 9
 
 
@@ -73,7 +71,7 @@ def test_stop_wins_over_restart_always(make_vm):
     vm = make_vm(('sh', '-c', TRAP), contract={'RESTART': 'always'}).start()
     vm.wait_for('ready')
     vm.power_button()
-    vm.wait(10)
+    vm.wait()
     assert [e['event'] for e in vm.events()] == [
         'booted', 'running', 'exited']
     assert vm.event('exited')['final'] is True
@@ -84,7 +82,7 @@ def test_stop_while_waiting_to_restart(make_vm):
                  contract={'RESTART': 'always'}).start()
     vm.wait_until(lambda: len(vm.console().split()) >= 5)
     vm.power_button()
-    vm.wait(10)
+    vm.wait()
     assert vm.events()[-1]['event'] == 'exited'
     assert vm.events()[-1]['final'] is True
 
@@ -126,7 +124,7 @@ def test_ctrl_alt_del_is_a_stop_too(make_vm):
     vm.wait_for('ready')
     vm.qmp('send-key', keys=[{'type': 'qcode', 'data': key}
                              for key in ('ctrl', 'alt', 'delete')])
-    vm.wait(10)
+    vm.wait()
     assert vm.console() == 'ready\ngot TERM\n'
 
 
@@ -159,16 +157,14 @@ def test_every_byte(make_vm, runtime):
 
 @both_runtimes
 def test_orphans_die_with_the_container(make_vm, runtime):
-    vm = make_vm(('sh', '-c', 'sleep 100 & sleep 101 & echo end'),
+    vm = make_vm(('sh', '-c', 'sleep 1000 & sleep 1001 & echo end'),
                  runtime=runtime)
-    start = time.monotonic()
-    vm.run(30)
+    vm.run()
     assert vm.console() == 'end\n'
-    assert time.monotonic() - start < 25 * PATIENCE
 
 
 def test_out_of_memory_is_told(make_vm):
-    vm = make_vm(('eat-memory',), memory=128).run(90)
+    vm = make_vm(('eat-memory',), memory=128).run()
     end = vm.event('exited')
     assert (end['code'], end['signal'], end['oom']) == (137, 9, True)
     assert vm.console() == ''

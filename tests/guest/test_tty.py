@@ -39,7 +39,7 @@ def test_interactive_shell(make_vm, runtime):
     vm.wait_for('\r\ncode 130\r\n')
     vm.type('stty rows 50 cols 132; stty size; exit 5\r')
     vm.wait_for('\r\n50 132\r\n')
-    vm.wait(20)
+    vm.wait()
     assert vm.event('exited')['code'] == 5
 
 
@@ -72,7 +72,7 @@ def test_terminal_after_a_restart(make_vm, runtime):
     vm.wait_for('<one>')
     vm.wait_for_event('running', restarts=1)
     vm.type('two\r')
-    vm.wait(20)
+    vm.wait()
     assert '<two>' in vm.console()
 
 
@@ -82,7 +82,7 @@ def test_stop_with_a_terminal(make_vm):
                  contract=TTY).start()
     vm.wait_for('ready')
     vm.power_button()
-    vm.wait(10)
+    vm.wait()
     assert vm.console() == 'ready\r\ngot TERM\r\n'
 
 
@@ -98,5 +98,5 @@ def test_typing_without_a_terminal(make_vm):
                  terminal=True).start()
     vm.wait_for('ready')
     vm.type('hello\r')
-    vm.wait(20)
+    vm.wait()
     assert vm.console() == 'ready\nend\n'

@@ -220,7 +220,7 @@ def test_volume_that_comes_later(make_vm, tmp_path):
                               'filename': str(disk)})
     vm.qmp('device_add', driver='virtio-blk-pci', drive='v', serial=ID,
            bus='slot1')
-    vm.wait(60)
+    vm.wait()
     assert vm.console().endswith('\r\nok\n')
 
 
@@ -228,6 +228,6 @@ def test_stop_while_waiting(make_vm):
     vm = make_vm(('true',), contract={'VOLUME': [f'{ID} rw /data']}).start()
     vm.wait_for('is not attached yet')
     vm.power_button()
-    vm.wait(10)
+    vm.wait()
     assert vm.event('failed')['reason'] == (
         f'stopped before {ID} was attached')

@@ -29,6 +29,10 @@ CHANNEL = 'org.openstack.containervm.0'
 # Multiplies all time limits, for a machine that others use, too.
 PATIENCE = float(os.environ.get('CONTAINERVM_TEST_PATIENCE', '1'))
 
+# Seconds, after which something hangs. A VM takes two to five on a machine of
+# its own.
+LIMIT = 300
+
 
 def _discard(stream):
     while True:
@@ -156,7 +160,7 @@ class VM:
         """Whether QEMU runs."""
         return self._process.poll() is None
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=LIMIT):
         """Wait for QEMU's end; kill it and raise if it takes too long."""
         deadline = time.monotonic() + timeout * PATIENCE
         while self._process.poll() is None:
@@ -178,7 +182,7 @@ class VM:
         fields = stat.rpartition(')')[2].split()
         self.cpu_seconds = (int(fields[11]) + int(fields[12])) / 100
 
-    def run(self, timeout=60):
+    def run(self, timeout=LIMIT):
         """Start, and wait for the end."""
         return self.start().wait(timeout)
 
@@ -191,7 +195,7 @@ class VM:
             self._keyboard.close()
             self._keyboard = None
 
-    def wait_for_event(self, name, timeout=60, **members):
+    def wait_for_event(self, name, timeout=LIMIT, **members):
         """Wait until there is an event with these members; return it."""
         wanted = {'event': name, **members}
 
@@ -202,7 +206,7 @@ class VM:
             return None
         return self.wait_until(find, timeout)
 
-    def wait_until(self, condition, timeout=60):
+    def wait_until(self, condition, timeout=LIMIT):
         """Wait until *condition* returns something true; return that."""
         deadline = time.monotonic() + timeout * PATIENCE
         while not (result := condition()):
@@ -213,7 +217,7 @@ class VM:
             time.sleep(0.02)
         return result
 
-    def wait_for(self, text, timeout=60):
+    def wait_for(self, text, timeout=LIMIT):
         """Wait until the console shows *text*."""
         deadline = time.monotonic() + timeout * PATIENCE
         while text not in self.console():

@@ -15,16 +15,12 @@
 #include "agent_commands.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <linux/rtc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "agent.h"
 #include "clock.h"
@@ -32,7 +28,6 @@
 #include "jsonread.h"
 #include "report.h"
 
-#define RTC "/dev/rtc0"
 #define NANOS 1000000000LL
 
 /*
@@ -137,35 +132,18 @@ static void thaw(struct reply *reply, const struct json_value *arguments)
     answer(reply, "{\"return\": %d}\n", fsfreeze_thaw());
 }
 
-/* The time of the machine's clock, which the host keeps. */
-static int read_rtc(struct timespec *now)
-{
-    struct rtc_time time;
-    int fd = open(RTC, O_RDONLY | O_CLOEXEC);
-    int result = fd < 0 ? -1 : ioctl(fd, RTC_RD_TIME, &time);
-
-    if (fd >= 0)
-        close(fd);
-    if (result < 0)
-        return -1;
-    struct tm parts = {.tm_sec = time.tm_sec, .tm_min = time.tm_min,
-                       .tm_hour = time.tm_hour, .tm_mday = time.tm_mday,
-                       .tm_mon = time.tm_mon, .tm_year = time.tm_year};
-    *now = (struct timespec){.tv_sec = timegm(&parts)};
-    return 0;
-}
-
 static void set_time(struct reply *reply, const struct json_value *arguments)
 {
     struct json_value value;
-    struct timespec now;
-    long long nanos;
+    struct timespec now = {0};
+    long long nanos, seconds;
 
     if (json_member(arguments, "time", &value) < 0) {
-        if (read_rtc(&now) < 0) {
-            failed(reply, RTC);
+        if (clock_read_rtc(&seconds) < 0) {
+            failed(reply, "cannot read the machine's clock");
             return;
         }
+        now.tv_sec = (time_t)seconds;
     } else if (json_get_integer(&value, &nanos) < 0 || nanos < 0) {
         answer(reply, AGENT_ERROR("GenericError", "time is no time"));
         return;

@@ -22,4 +22,10 @@ long long clock_ms(void);
 long long clock_realtime_ms(void);
 void clock_sleep_ms(unsigned ms);
 
+/*
+ * The time of the machine's real-time clock, which the host keeps, in seconds
+ * since 1970. -1 with errno set if it cannot be read.
+ */
+int clock_read_rtc(long long *seconds);
+
 #endif

@@ -17,9 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <linux/rtc.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,17 +40,17 @@
 
 static struct {
     int ptp_fd; /* the host's clock by KVM, to the microsecond; or -1 */
-    int rtc_fd;
+    bool begun;          /* the host's time has been read */
     bool own;            /* the container's own clock */
     long long difference; /* of the host's clock and ours since boot */
     long long next_at;
-} self = {.ptp_fd = -1, .rtc_fd = -1};
+} self = {.ptp_fd = -1};
 
 /* The host's time, and by how much it may be wrong. False if unknown. */
 static bool host_time(long long *ms, long long *error)
 {
     struct timespec now;
-    struct rtc_time rtc;
+    long long seconds;
 
     if (self.ptp_fd >= 0 &&
         clock_gettime(FD_TO_CLOCKID(self.ptp_fd), &now) == 0) {
@@ -60,13 +58,9 @@ static bool host_time(long long *ms, long long *error)
         *error = 0;
         return true;
     }
-    if (self.rtc_fd < 0 || ioctl(self.rtc_fd, RTC_RD_TIME, &rtc) < 0)
+    if (clock_read_rtc(&seconds) < 0)
         return false;
-    struct tm parts = {
-        .tm_sec = rtc.tm_sec, .tm_min = rtc.tm_min, .tm_hour = rtc.tm_hour,
-        .tm_mday = rtc.tm_mday, .tm_mon = rtc.tm_mon,
-        .tm_year = rtc.tm_year};
-    *ms = timegm(&parts) * 1000LL + RTC_HALF_MS;
+    *ms = seconds * 1000 + RTC_HALF_MS;
     *error = 2 * RTC_HALF_MS;
     return true;
 }
@@ -93,7 +87,6 @@ void timesync_begin(const struct contract *contract)
 {
     self.own = contract->capabilities >> CAP_SYS_TIME & 1;
     self.ptp_fd = open("/dev/ptp0", O_RDONLY | O_CLOEXEC);
-    self.rtc_fd = open("/dev/rtc0", O_RDONLY | O_CLOEXEC);
     timesync_work();
 }
 
@@ -106,14 +99,17 @@ void timesync_work(void)
 {
     long long host, error, since = clock_ms();
 
-    if (since < self.next_at || !host_time(&host, &error))
+    if (since < self.next_at)
+        return;
+    self.next_at = since + PERIOD_MS;
+    if (!host_time(&host, &error))
         return;
     long long difference = host - since;
     long long off = self.own ? difference - self.difference
                              : host - clock_realtime_ms();
-    bool first = !self.next_at;
+    bool first = !self.begun;
 
-    self.next_at = since + PERIOD_MS;
+    self.begun = true;
     if (first || !self.own) {
         self.difference = difference;
         if (self.own)
