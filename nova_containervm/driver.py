@@ -231,6 +231,18 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         return self._containers.moves.leave(context, instance, dest,
                                             move_disks)
 
+    # Its parameters are not the same in all releases of Nova.
+    @functools.wraps(libvirt_driver.LibvirtDriver.finish_migration)
+    def finish_migration(self, context, migration, instance, disk_info,
+                         network_info, image_meta, *args, **kwargs):
+        if self._containers.owns(instance):
+            # Nova gives the image as the user has it, without what spawn()
+            # has added for the machine.
+            image_meta = instance.image_meta
+        return super().finish_migration(
+            context, migration, instance, disk_info, network_info, image_meta,
+            *args, **kwargs)
+
     def _create_image(self, context, instance, *args, **kwargs):
         source = kwargs.get('fallback_from_host')
         if source is not None and self._containers.owns(instance):

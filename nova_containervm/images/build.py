@@ -200,8 +200,8 @@ def _layer(archive, what, name, digest, diff_id):
                              'or cut off?' % what)
     if digest and blob.digest != digest:
         raise errors.DigestMismatch(
-            '%s is damaged: its content has the digest %s; save and upload '
-            'the image again' % (what, errors.short(blob.digest)))
+            '%s is damaged: its digest is %s; upload the image again'
+            % (what, errors.short(blob.digest)))
     if blob.kind != 'layer':
         raise errors.Damaged('%s is no tar archive' % what)
     # Before what is wrong in it: a layer that was damaged on its way is bad
@@ -217,9 +217,13 @@ def _layer(archive, what, name, digest, diff_id):
 def _same(what, actual, wanted):
     if actual != wanted:
         raise errors.DigestMismatch(
-            '%s is damaged: its content has the digest %s, but the image '
-            'config says %s; save and upload the image again'
-            % (what, errors.short(actual), errors.short(wanted)))
+            # Short: Nova cuts what it keeps of a fault.
+            '%s is damaged: digest %s, config says %s; upload it again'
+            % (what, _digits(actual), _digits(wanted)))
+
+
+def _digits(digest):
+    return errors.short(digest).rpartition(':')[2]
 
 
 def _plan_rootfs(archive, architecture):

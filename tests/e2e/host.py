@@ -114,8 +114,13 @@ class Host:
         return {p for p in points if p.startswith(top + '/')}
 
     def directories(self):
-        return {p.name for p in self.instances.iterdir()
-                if p.name not in ('_base', 'locks', 'compute_nodes')}
+        """Those of servers, and what snapshots work in."""
+        found = {p.name for p in self.instances.iterdir()
+                 if p.name not in ('_base', 'locks', 'compute_nodes',
+                                   'snapshots')}
+        # Nova keeps the directory itself.
+        return found | {'snapshots/' + p.name for p in
+                        (self.instances / 'snapshots').glob('*')}
 
     def processes(self):
         """QEMUs of our servers, and helpers."""
