@@ -12,6 +12,7 @@
 
 """What a stored image looks like to a container, for comparison."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -54,7 +55,7 @@ def _entry(form, dir_fd, name, path, groups):
                     rdev = struct.unpack('<Q', os.getxattr(
                         fd, forms.VIRTFS_RDEV))[0]
             back = {v.decode(): k.decode() for k, v in forms.ACLS.items()}
-            for key in os.listxattr(fd):
+            for key in _attributes(fd):
                 if key in back:
                     xattrs[back[key]] = os.getxattr(fd, key).hex()
                 elif not key.startswith(HOST_XATTRS):
@@ -88,6 +89,16 @@ def _entry(form, dir_fd, name, path, groups):
     if not stat.S_ISDIR(st.st_mode):
         groups.setdefault((st.st_dev, st.st_ino), []).append(path)
     return entry
+
+
+def _attributes(fd):
+    try:
+        return os.listxattr(fd)
+    except OSError as exc:
+        # squashfs, if no file on it has any
+        if exc.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def _finish(entries, groups):
