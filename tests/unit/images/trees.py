@@ -37,6 +37,15 @@ _TYPES = {tarread.REG: stat.S_IFREG, tarread.DIR: stat.S_IFDIR,
 LOOPS = os.path.exists('/dev/loop-control')
 
 
+def _data(size, digest):
+    return '%d:%s' % (size, digest.hexdigest()[:24])
+
+
+def digest(data):
+    """What a manifest says of a file's contents."""
+    return _data(len(data), hashlib.sha256(data))
+
+
 def _entry(form, dir_fd, name, path, groups):
     """One line of a manifest, as a dict."""
     st = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -66,7 +75,7 @@ def _entry(form, dir_fd, name, path, groups):
                     if not piece:
                         break
                     digest.update(piece)
-                data = '%d:%s' % (st.st_size, digest.hexdigest()[:24])
+                data = _data(st.st_size, digest)
             elif stat.S_ISLNK(mode):
                 target = os.fsdecode(os.read(fd, 5000))
         finally:
@@ -194,9 +203,8 @@ def nodes(root, spools):
         if node.kind == tarread.SYMLINK:
             entry.update(target=os.fsdecode(node.target), mode=None)
         elif node.kind == tarread.REG:
-            data = os.pread(spools[node.spool], node.size, node.start)
-            entry['data'] = '%d:%s' % (len(data), hashlib.sha256(
-                data).hexdigest()[:24])
+            entry['data'] = digest(os.pread(spools[node.spool], node.size,
+                                            node.start))
         elif node.kind in (tarread.CHR, tarread.BLK):
             entry['rdev'] = os.makedev(node.major, node.minor)
         if node.xattrs:
