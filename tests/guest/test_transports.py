@@ -116,8 +116,10 @@ def _disk(tree, work, **options):
         [layer], architecture=store._architecture))).disk
 
 
-@pytest.mark.parametrize('compression', ['none', 'lz4'])
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+@pytest.mark.parametrize('runtime, compression', [
+    ('crun', 'none'), ('chroot', 'lz4'),
+    pytest.param('crun', 'lz4', marks=pytest.mark.slow),
+    pytest.param('chroot', 'none', marks=pytest.mark.slow)])
 def test_block(make_vm, tree, tmp_path, compression, runtime):
     disk = _disk(tree, tmp_path, compression=compression)
     vm = make_vm(
@@ -140,7 +142,8 @@ def _virtiofs(make_vm, extra, script, layer, runtime='crun'):
     return vm.console()
 
 
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+@pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('chroot', marks=pytest.mark.slow)])
 def test_virtiofs(make_vm, tree, virtiofs, runtime):
     before = sorted(tree.rglob('*'))
     assert _virtiofs(make_vm, virtiofs(tree), LOOK, 'disk',
