@@ -24,8 +24,10 @@ from nova import exception
 from oslo_log import log as logging
 
 from nova_containervm import conf
-from nova_containervm.images import errors as image_errors
+from nova_containervm import diskimage
+from nova_containervm.images import diskfile
 from nova_containervm.images import diskstore
+from nova_containervm.images import errors as image_errors
 from nova_containervm.images import limits as image_limits
 from nova_containervm.images import store as image_store
 from nova_containervm.privsep import unpack
@@ -111,6 +113,20 @@ def download(api, context, image_id, trusted_certs):
     return pipe.chunks()
 
 
+@contextlib.contextmanager
+def _explained(image_id):
+    """Say what is wrong with an image in Nova's words."""
+    try:
+        yield
+    except image_errors.ImageError as e:
+        raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
+    except crypto_exceptions.InvalidSignature:
+        # It has no words of its own.
+        raise exception.ImageUnacceptable(
+            image_id=image_id, reason='its signature is not that of the '
+            'image: one of the two was altered')
+
+
 class ImageService:
     """The image stores of this host, one for each form of images.
 
@@ -147,10 +163,38 @@ class ImageService:
         if form == 'block':
             return diskstore.DiskStore(
                 root, compression=CONF.containervm.disk_compression,
-                owner=owner, limits=limits, launch=unpack.launch)
+                to_raw=diskimage.to_raw, owner=owner, limits=limits,
+                launch=unpack.launch)
         return image_store.ImageStore(
             root, access_mode=form, owner=owner, limits=limits,
             launch=unpack.launch)
+
+    def choose(self, context, image_id, properties, ref=None,
+               trusted_certs=None):
+        """Return an image for a new server, and how that is to be made.
+
+        :param properties: of the image
+        :returns: a :class:`rootfs.base.Choices`, a StoredImage, and whether
+            anything of the image was on this host before
+        :raises exception.ImageUnacceptable: as :meth:`get`, or the transport
+            that it needs is not offered
+        """
+        choices = self._choices(image_id, properties, ref)
+        known = self.known(image_id, choices.image_form)
+        with _explained(image_id):
+            try:
+                image = self._ensure(context, image_id, choices.image_form,
+                                     ref, trusted_certs)
+            except image_errors.IsDisk:
+                choices = transports.choices(properties, image_id, disk=True)
+                known = self.known(image_id, choices.image_form)
+                image = self._ensure(context, image_id, choices.image_form,
+                                     ref, trusted_certs)
+        return choices, image, known
+
+    def _choices(self, image_id, properties, ref):
+        disk = self._store('block').is_disk(image_id, ref)
+        return transports.choices(properties, image_id, disk=disk)
 
     def get(self, context, image_id, form, ref=None, trusted_certs=None):
         """Return an image, downloaded and unpacked at most once.
@@ -161,17 +205,31 @@ class ImageService:
         :raises exception.ImageUnacceptable: it cannot be run, or its
             signature is wrong
         """
-        fetch = functools.partial(download, self._api, context, image_id,
+        with _explained(image_id):
+            return self._ensure(context, image_id, form, ref, trusted_certs)
+
+    def _ensure(self, context, image_id, form, ref, trusted_certs):
+        fetch = functools.partial(self._fetch, context, image_id,
                                   trusted_certs)
-        try:
-            return self._store(form).ensure(image_id, fetch, ref=ref)
-        except image_errors.ImageError as e:
-            raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
-        except crypto_exceptions.InvalidSignature:
-            # It has no words of its own.
-            raise exception.ImageUnacceptable(
-                image_id=image_id, reason='its signature is not that of the '
-                'image: one of the two was altered')
+        return self._store(form).ensure(image_id, fetch, ref=ref)
+
+    def _fetch(self, context, image_id, trusted_certs):
+        """Download an image, and see whether a disk is what Glance calls it.
+
+        So Nova does: nobody is to have one for the other's limits.
+        """
+        kind, chunks = diskfile.peek(download(self._api, context, image_id,
+                                              trusted_certs))
+        if kind is not None:
+            declared = self._api.get(context, image_id).get('disk_format')
+            wanted = 'qcow2' if kind == diskfile.QCOW2 else 'raw'
+            if declared != wanted:
+                raise image_errors.NotAnImage(
+                    'its disk_format is %s, but the file is %s; upload it '
+                    'with --disk-format %s' % (
+                        declared, 'a qcow2' if wanted == 'qcow2' else
+                        'a raw disk', wanted))
+        return chunks
 
     def adopt(self, image_id, form, path, ref=None):
         """Take an image from a file, as another host has sent it.
@@ -183,10 +241,8 @@ class ImageService:
                 while chunk := f.read(1 << 20):
                     yield chunk
 
-        try:
+        with _explained(image_id):
             self._store(form).ensure(image_id, fetch, ref=ref)
-        except image_errors.ImageError as e:
-            raise exception.ImageUnacceptable(image_id=image_id, reason=str(e))
 
     def layers(self, image_id, form, ref=None):
         """The layers of an image that this host has.
@@ -244,10 +300,10 @@ class ImageService:
         :param properties: of the image, as docker_properties() returns them
         :returns: whether it had to be fetched
         """
-        form = transports.choices(properties, image_id).image_form
         ref = properties.get('containervm_ref')
+        form = self._choices(image_id, properties, ref).image_form
         known = self._store(form).lookup(image_id, ref) is not None
-        self.get(context, image_id, form, ref)
+        self.choose(context, image_id, properties, ref)
         return not known
 
     def age(self, in_use, max_age):

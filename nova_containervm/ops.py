@@ -198,13 +198,9 @@ class ContainerOps:
             with self.starting(instance):
                 yield objects.ImageMeta.from_instance(instance)
             return
-        choices = transports.choices(serverspec.image_properties(instance),
-                                     instance.image_ref)
-        form = choices.image_form
-        known = self._images.known(instance.image_ref, form)
-        image = self._images.get(context, instance.image_ref, form,
-                                 serverspec.image_ref(instance),
-                                 instance.trusted_certs)
+        choices, image, known = self._images.choose(
+            context, instance.image_ref, serverspec.image_properties(instance),
+            serverspec.image_ref(instance), instance.trusted_certs)
         have_image = time.monotonic()
         self._bases.hold(self._base)
         rec = record.Record(
@@ -221,7 +217,8 @@ class ContainerOps:
         except exception.ImageUnacceptable:
             with excutils.save_and_reraise_exception():
                 if not known:
-                    self._images.forget(instance.image_ref, form)
+                    self._images.forget(instance.image_ref,
+                                        choices.image_form)
         rec = serverspec.with_contract(rec, contract)
         self._check_fits(instance, rec, image)
         fileutils.ensure_tree(instance_dir)

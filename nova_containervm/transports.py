@@ -53,14 +53,27 @@ def offered() -> tuple[str, ...]:
         (group.rootfs_transport, *group.allowed_transports)))
 
 
-def choices(properties, image_id) -> rootfs_base.Choices:
+def choices(properties, image_id, disk=False) -> rootfs_base.Choices:
     """How a new server is to be made.
 
     :param properties: of its image
+    :param disk: the image was uploaded as a disk
     :raises exception.ImageUnacceptable: the image wants a transport that this
-        host does not offer
+        host does not offer, or that a disk cannot have
     """
     wanted = properties.get(PROPERTY)
+    if disk:
+        if wanted not in (None, 'block'):
+            raise exception.ImageUnacceptable(
+                image_id=image_id, reason='%s is %r, but the image is a disk, '
+                'whose servers can only have block' % (PROPERTY, wanted))
+        if 'block' not in offered():
+            raise exception.ImageUnacceptable(
+                image_id=image_id, reason='it is a disk, which needs the '
+                'transport block, but this host offers only %s; trait:%s='
+                'required finds one that does' % (
+                    ', '.join(offered()), TRAITS['block']))
+        wanted = 'block'
     if wanted is not None and wanted not in offered():
         raise exception.ImageUnacceptable(
             image_id=image_id,

@@ -30,7 +30,8 @@ MODULE_GROUPS = {
     'net': ('virtio_net',),
     '9p': ('9pnet_virtio', '9p'),
     'virtiofs': ('virtiofs',),
-    'block': ('crc32c_generic', 'crc32c_intel', 'erofs', 'ext4', 'overlay'),
+    'block': ('crc32c_generic', 'crc32c_intel', 'erofs', 'squashfs', 'ext4',
+              'overlay'),
     'late': ('virtio_rng', 'virtio_balloon'),
     'kvm': ('ptp_kvm',),
 }

@@ -10,13 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""nova-containervm-image: looks docker images over before an upload."""
+"""nova-containervm-image: docker images before their upload."""
 
 import argparse
 import json
 import shlex
 import sys
 
+from nova_containervm.cli import convert
+from nova_containervm.cli import text
 from nova_containervm.images import errors
 from nova_containervm.images import survey
 
@@ -24,7 +26,8 @@ from nova_containervm.images import survey
 def _parser():
     parser = argparse.ArgumentParser(
         prog='nova-containervm-image',
-        description='Look at docker images as nova-containervm does.')
+        description='Look at docker images as nova-containervm does, and '
+                    'make disks of them.')
     commands = parser.add_subparsers(dest='command', required=True,
                                      metavar='COMMAND')
     inspect = commands.add_parser(
@@ -41,6 +44,7 @@ def _parser():
                                         '(default: of this one)')
     inspect.add_argument('--json', action='store_true',
                          help='print one JSON object')
+    convert.add_parser(commands)
     return parser
 
 
@@ -48,19 +52,8 @@ def _chunks(source):
     return iter(lambda: source.read(1 << 18), b'')
 
 
-def _size(count):
-    for unit in ('bytes', 'KiB', 'MiB', 'GiB'):
-        if count < 1024 or unit == 'GiB':
-            break
-        count /= 1024
-    return '%d %s' % (count, unit) if unit == 'bytes' else '%.1f %s' % (
-        count, unit)
-
-
-def safe(text):
-    """Text of an image, without what would steer a terminal."""
-    return ''.join(c if c.isprintable() else c.encode(
-        'unicode_escape', 'backslashreplace').decode() for c in str(text))
+_size = text.size
+safe = text.safe
 
 
 def _print(found):
@@ -107,6 +100,8 @@ def main(argv=None):
     :returns: exit status
     """
     args = _parser().parse_args(argv)
+    if args.command == 'convert':
+        return convert.run(args)
     try:
         found = _inspect(args)
     except OSError as exc:

@@ -136,9 +136,21 @@ class DiskRequests:
         if problem is not None:
             raise problem
         digest = settle(disk)
-        return {**_describe(root, spools, request['read']),
+        return {**describe(root, spools, request['read']),
                 'sha256': digest, 'bytes': os.fstat(disk).st_size,
                 'version': '.'.join(map(str, tool.version))}
+
+    def do_take(self, request, _answer, disk):
+        """Make an open file, a disk as it was uploaded, one of the store's.
+
+        ``size`` is how much of it the answer's second digest is of.
+        """
+        base = self._open(request['dir'])
+        if self._confined:
+            os.fchown(disk, *self._owner)
+        self._enter(base)
+        part = digest_of(disk, end=request['size'])
+        return {'sha256': settle(disk), 'filesystem': part}
 
     def do_check(self, request, _answer):
         """The digest of a disk."""
@@ -235,8 +247,13 @@ def _check_names(root, tool):
                                '.'.join(map(str, tool.version))))
 
 
-def _describe(root, spools, wanted):
-    """What the store keeps of a merged tree."""
+def describe(root, spools, wanted):
+    """What the store keeps of a merged tree.
+
+    :param root: what merge.layers() returns
+    :param spools: open descriptors of the layers' contents, by number
+    :param wanted: paths of files, whose contents are in ``files`` then
+    """
     entries, size, caps = 0, 0, []
     for path, node, link in tarwrite.walk(root):
         entries += 1
@@ -279,15 +296,17 @@ def settle(disk):
     return digest
 
 
-def digest_of(disk, each=None):
+def digest_of(disk, each=None, end=None):
     """The SHA-256 of an open file, in hex.
 
     :param each: function(bytes, offset), called with every piece
+    :param end: where to stop; None: at its end
     """
     digest = hashlib.sha256()
     at = 0
     while True:
-        piece = os.pread(disk, _PIECE, at)
+        size = _PIECE if end is None else min(_PIECE, end - at)
+        piece = os.pread(disk, size, at)
         if not piece:
             return digest.hexdigest()
         digest.update(piece)

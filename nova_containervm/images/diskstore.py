@@ -17,22 +17,32 @@ layer, whose chain id says everything of what is in it::
 
     layers/<chain id, 16 hex>/  disk.erofs layer.json
 
+An image may also be uploaded as a disk (diskfile.py). It is kept as it is, in
+raw form, under the digest of its bytes; what is on it may then be ext4 or
+squashfs as well.
+
 The rest is as in store.py: records, sessions, locks, and what upkeep.py does.
 """
 
+import base64
 import os
 import time
 import uuid
 
 from nova_containervm.images import archive
 from nova_containervm.images import build
+from nova_containervm.images import diskfile
 from nova_containervm.images import diskserver
 from nova_containervm.images import durable
 from nova_containervm.images import errors
+from nova_containervm.images import limits as limits_mod
 from nova_containervm.images import mkerofs
 from nova_containervm.images import store
 
 short = store.short
+
+#: In the record of an image that was uploaded as a disk.
+FORMAT = 'disk'
 
 #: Of the ids of file systems, which are made of the digest of their contents.
 _NAMESPACE = uuid.UUID('6c7ff6a1-0d4e-4d43-9d0b-3f1d2c7b7a52')
@@ -44,12 +54,16 @@ class DiskStore(store.ImageStore):
     :param compression: of mkerofs.COMPRESSIONS, for images made from now on
     :param mkfs: name or path of mkfs.erofs; with a ``launch`` it counts what
         that one has been told
+    :param to_raw: function(path of a qcow2 that a stranger has made, path of
+        the raw disk to make, most bytes that it may have), which raises
+        ImageError; None: qcow2 is not taken
     """
 
     def __init__(self, root, *, compression='none', mkfs=mkerofs.COMMAND,
-                 **kwargs):
+                 to_raw=None, **kwargs):
         super().__init__(root, access_mode='block', **kwargs)
         self._compression = compression
+        self._to_raw = to_raw
         self._options = ('--mkfs', mkfs)
 
     def _contents(self, record):
@@ -87,11 +101,20 @@ class DiskStore(store.ImageStore):
             return ['the disk has other contents']
         return []
 
+    def is_disk(self, image_id, ref=None):
+        """Whether an image that is here was uploaded as a disk."""
+        record = durable.read_json(self._record_path(image_id, ref))
+        return record is not None and record.get('format') == FORMAT
+
     def _fill(self, image_id, record, fetch, ref):
+        kind, chunks = diskfile.peek(fetch())
+        if kind is not None:
+            self._take(image_id, record, kind, chunks, ref)
+            return
         with self.session() as (helper, path):
             sink = build.Sink(helper, path, self._limits, 'spool')
             try:
-                found = archive.Scanner(sink, self._limits).scan(fetch())
+                found = archive.Scanner(sink, self._limits).scan(chunks)
                 sink.settle()
             except BaseException:
                 sink.abandon()
@@ -111,6 +134,84 @@ class DiskStore(store.ImageStore):
                     self._reveal(directory, plan.chain_ids[-1])
                     durable.sync_dir(self.path('layers'))
                 self._publish_record(image_id, record, ref, plan)
+
+    def _take(self, image_id, record, kind, chunks, ref):
+        """Store a disk as it comes."""
+        with self.session() as (helper, path):
+            upload = os.path.join(path, 'upload')
+            self._receive(chunks, upload)
+            raw = upload
+            if kind == diskfile.QCOW2:
+                raw = os.path.join(path, 'raw')
+                self._convert(upload, raw)
+                os.unlink(upload)
+            with open(raw, 'r+b') as disk:
+                said = diskfile.read(disk.fileno())
+                config = self._accepted(said)
+                place = 'tmp/%s/b0' % os.path.basename(path)
+                os.mkdir(self.path(place), 0o755)
+                taken = helper.request(
+                    'take', [disk.fileno()], dir=place,
+                    size=said.size or 0).result()
+                if said.sha256 not in (None, taken['filesystem']):
+                    raise errors.DigestMismatch(
+                        'the filesystem on the disk is not the one that its '
+                        'description is of: it was damaged or written to; '
+                        'convert and upload the image again')
+                st = os.fstat(disk.fileno())
+            chain = 'sha256:' + taken['sha256']
+            # There are no layers to be had any more, whatever it says.
+            config['rootfs'] = {'type': 'layers', 'diff_ids': [chain]}
+            os.rename(raw, self.path(place, diskserver.DISK))
+            # Not of the files on it, which nobody has looked at
+            about = {'entries': 0, 'file_caps': [],
+                     'passwd': base64.b64encode(said.passwd).decode(),
+                     'group': base64.b64encode(said.group).decode()}
+            durable.write_json(self.path(place, 'layer.json'), {
+                'schema': store.SCHEMA, 'chain_id': chain,
+                'access_mode': self._mode, 'owner': list(self._owner),
+                'size': st.st_size, 'root': _identity(st),
+                'sha256': taken['sha256'], 'compression': None,
+                'mkfs': None, 'unpacked': st.st_size, **about})
+            with self._lock('store'):
+                if not self._layer_ok(short(chain), chain):
+                    self._reveal(place, chain)
+                    durable.sync_dir(self.path('layers'))
+                durable.write_json(record, {
+                    'schema': store.SCHEMA, 'image_id': image_id,
+                    'ref': ref, 'access_mode': self._mode,
+                    'owner': list(self._owner), 'format': FORMAT,
+                    'architecture': self._architecture,
+                    'created_at': time.time(), 'chain_ids': [chain],
+                    'layers': [{'dir': short(chain), 'chain_id': chain}],
+                    'compression': None, 'blobs': None, 'config': config,
+                    'size': st.st_size, **about})
+
+    def _receive(self, chunks, path):
+        most = self._limits.max_image_mb * limits_mod.MIB
+        size = 0
+        with open(path, 'xb') as out:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > most:
+                    raise self._limits.exceeded(
+                        'max_image_mb', 'the image is larger than allowed')
+                out.write(chunk)
+
+    def _convert(self, source, target):
+        if self._to_raw is None:
+            raise errors.Unsupported('the image is a qcow2, which cannot be '
+                                     'read here')
+        self._to_raw(source, target,
+                     self._limits.max_unpacked_mb * limits_mod.MIB)
+
+    def _accepted(self, said):
+        """The config of a disk, if this host can run it."""
+        if said.architecture not in (None, self._architecture):
+            raise errors.WrongArchitecture(
+                'the image is for %s, this compute host is %s' % (
+                    errors.quote(said.architecture), self._architecture))
+        return said.config
 
     def _make(self, plan, sink, helper):
         """Make the disk, in the session's directory.

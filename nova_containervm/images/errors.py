@@ -80,6 +80,10 @@ class NotAnImage(ImageError):
     """The file is not a docker image in any form we know."""
 
 
+class IsDisk(ImageError):
+    """The file is a disk, in a store that has files."""
+
+
 class Truncated(ImageError):
     """The file ends before its contents do."""
 

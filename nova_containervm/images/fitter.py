@@ -53,7 +53,9 @@ class Fitter:
         facts = self._facts
         for path in sorted(facts.implied, key=_depth):
             if path in facts.implied:
-                self._imply(path)
+                self._follow(path)
+        for path in sorted(facts.implied, key=_depth):
+            self._imitate(path)
         for path in sorted(facts.whiteouts):
             self._whiteout(path)
         if facts.whiteouts or facts.opaque:
@@ -73,20 +75,24 @@ class Fitter:
                 return True
         return False
 
-    def _imply(self, path):
-        if not self._own.is_dir(path) or self._hidden(path, itself=True):
-            return
-        below = self._lower.is_dir(path)
-        if below:
+    def _imitate(self, path):
+        """Let a directory look like the one below."""
+        if self._own.is_dir(path) and not self._hidden(path, itself=True) \
+                and self._lower.is_dir(path):
             self._own.imitate(path)
-        elif below is False and self._lower.is_link(path):
-            real = self._lower.resolve(path, missing=True)
-            if real is not None and self._lower.is_dir(real) is not False:
-                self._move(path, real)
-        # Else nothing, or a file below: the directory takes its place.
+
+    def _follow(self, path):
+        """If the directory is a link below, go where it leads."""
+        if not self._own.is_dir(path) or self._hidden(path, itself=True) \
+                or not self._lower.is_link(path):
+            return
+        real = self._lower.resolve(path, missing=True)
+        # If there is a file below, the directory takes its place.
+        if real is not None and self._lower.is_dir(real) is not False:
+            self._move(path, real)
 
     def _move(self, path, real):
-        """The directory is a link below: its contents belong elsewhere."""
+        """Put the directory's contents where they belong."""
         mtime = self._facts.implied[path]
         target = b''
         for part in real.split(b'/') if real else []:
@@ -96,18 +102,17 @@ class Fitter:
                 # What the link leads to is removed, then made again.
                 self._own.make_opaque(target, mtime)
                 self._facts.implied[target] = mtime
-                self._facts.whiteouts.discard(target)
                 self._facts.opaque.add(target)
             elif there is None:
                 self._own.make_dir(target, mtime)
                 self._facts.implied[target] = mtime
-                self._imply(target)
             elif not there:
                 raise errors.BadMember(
                     '%s is a symbolic link to %s in a lower layer, and a '
                     'file in this one' % (errors.quote(path),
                                           errors.quote(real)))
-        explicit = self._own.move(path, real, self._facts.implied)
+        explicit, hiding = self._own.move(path, real, self._facts.implied)
+        self._facts.opaque.update(hiding)
         self._rename(path, real)
         for target in explicit:
             self._facts.implied.pop(target, None)
@@ -134,8 +139,8 @@ class Fitter:
         facts.opaque = set(map(moved, facts.opaque))
         facts.links = {moved(p): v for p, v in facts.links.items()}
         facts.caps = {moved(p): v for p, v in facts.caps.items()}
-        for path in sorted(again, key=lambda p: p.count(b'/')):
-            self._imply(path)
+        for path in sorted(again, key=_depth):
+            self._follow(path)
 
     def _whiteout(self, path):
         if self._own.is_whiteout(path) and (

@@ -101,6 +101,11 @@ def _take_below(entries, path):
             for old in [p for p in entries if p.startswith(prefix)]}
 
 
+def _below(path, top):
+    """Whether a path is *top* or below it."""
+    return path == top or path.startswith(top + b'/')
+
+
 def read(fd):
     """What a layer must hold.
 
@@ -114,16 +119,22 @@ def read(fd):
         if kind == b'o':
             opaque.add(path)
         elif kind == b'-':
-            entries.pop(path, None)
-            _take_below(entries, path)
+            if entries.pop(path, (b'd',))[0] == b'd':
+                _take_below(entries, path)
+                opaque = {p for p in opaque if not _below(p, path)}
         elif kind == b'm':
             below = _take_below(entries, path)
             entries.pop(path, None)
-            moved = {names.join(more, p): e for p, e in below.items()}
-            for new, entry in moved.items():
-                if entry[0] != b'd' and entries.get(new, b'-')[0] == b'd':
+            for base, entry in below.items():
+                new = names.join(more, base)
+                old = entries.get(new)
+                if old is not None and entry[0] == b'w':
+                    continue
+                if old is not None and old[0] == b'd' and entry[0] != b'd':
                     _take_below(entries, new)
-            entries.update(moved)
+                entries[new] = entry
+            opaque = {(more + p[len(path):]).lstrip(b'/')
+                      if _below(p, path) else p for p in opaque}
         else:
             entries[path] = (kind, int(numbers[1], 8), *map(
                 int, numbers[2:6]), int(numbers[6], 16), more)

@@ -279,19 +279,24 @@ class _OwnTree:
 
     def move(self, path, real, implied):
         parent, base = self._split(path)
-        explicit = []
+        explicit, hiding = [], []
         todo = [(parent.pop(base), _find(self._root, real), b'')]
         while todo:
             source, goal, below = todo.pop()
-            if below and path + b'/' + below not in implied:
+            if below and not (path + b'/' + below in implied
+                              and names.join(real, below) in implied):
                 explicit.append(names.join(real, below))
             for name, node in source.items():
-                if isinstance(node, dict) and isinstance(goal.get(name),
-                                                         dict):
-                    todo.append((node, goal[name], names.join(below, name)))
-                else:
+                where = names.join(below, name)
+                is_dir, other = isinstance(node, dict), goal.get(name)
+                if is_dir and isinstance(other, dict):
+                    todo.append((node, other, where))
+                    continue
+                if other is None or node != WHITEOUT:
                     goal[name] = node
-        return explicit
+                if other is not None and isinstance(goal[name], dict):
+                    hiding.append(names.join(real, where))
+        return explicit, hiding
 
     def is_whiteout(self, path):
         parent, base = self._split(path)

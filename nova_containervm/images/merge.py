@@ -104,7 +104,7 @@ class _OwnTree:
 
     def move(self, path, real, implied):
         there, base = self._split(path)
-        explicit = []
+        explicit, hiding = [], []
         todo = [(there.pop(base), nodes.find(self._root, real), b'')]
         while todo:
             source, goal, below = todo.pop()
@@ -112,13 +112,22 @@ class _OwnTree:
             if below and path + b'/' + below not in implied:
                 goal.imitate(source)
                 explicit.append(names.join(real, below))
+            elif below and names.join(real, below) not in implied:
+                explicit.append(names.join(real, below))
             for name, node in source.children.items():
                 other = goal.children.get(name)
+                where = names.join(below, name)
                 if node.is_dir and other is not None and other.is_dir:
-                    todo.append((node, other, names.join(below, name)))
-                else:
+                    todo.append((node, other, where))
+                    continue
+                white = node.kind == nodes.WHITEOUT
+                if other is None or not white:
                     goal.children[name] = node
-        return explicit
+                if other is not None and (node.is_dir
+                                          or white and other.is_dir):
+                    goal.children[name].opaque = True
+                    hiding.append(names.join(real, where))
+        return explicit, hiding
 
     def is_whiteout(self, path):
         there, base = self._split(path)

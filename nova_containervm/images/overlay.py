@@ -157,14 +157,19 @@ class OwnTree:
         """Likewise, in place of a whiteout; it hides the same."""
         self.remove_whiteout(path)
         self.make_dir(path, mtime)
+        self._hide(path)
+
+    def _hide(self, path):
+        """Let a directory hide what lower layers have in it."""
         os.setxattr(self._dir(path), forms.OPAQUE, b'y')
+        self._record.add(b'o', path, 0, 0, 0, 0, 0)
 
     def move(self, path, real, implied):
         """Move the contents of one directory into another, and remove it.
 
         :param implied: directories without a member of their own
         :returns: paths of directories that both had, and that have a member
-            in the moved one
+            in one of them; and of those that now hide what is below them
         """
         self._own.forget()  # so that it does not happen in between
         parent, base = names.split(path)
@@ -174,25 +179,31 @@ class OwnTree:
         def same(below, src, dst):
             if forms.is_opaque(src):
                 os.setxattr(dst, forms.OPAQUE, b'y')
-            if below and path + b'/' + below not in implied:
+            if not below:
+                return
+            where = names.join(real, below)
+            if path + b'/' + below not in implied:
                 self._imitate(dst, src)
-                explicit.append(names.join(real, below))
-            if below:
-                st = os.fstat(dst)
-                both.append((names.join(real, below),
-                             *self._form.identity(dst), 0, st.st_mtime_ns))
+                explicit.append(where)
+            elif where not in implied:
+                explicit.append(where)
+            both.append((where, *self._form.identity(dst), 0,
+                         os.fstat(dst).st_mtime_ns))
         root = self._own.root
         with _KeptTime(root), _KeptTime(above):
             # Out of the way of what it may replace: directories above it.
             aside = fsutil.free_name(root, source)
             os.rename(base, aside, src_dir_fd=above, dst_dir_fd=root)
-            trees.merge(source, goal, same)
+            hiding = [names.join(real, below)
+                      for below in trees.merge(source, goal, same)]
             os.rmdir(aside, dir_fd=root)
         self._own.forget()
         self._record.add(b'm', path, 0, 0, 0, 0, 0, 0, real)
         for fields in both:
             self._record.add(b'd', *fields, 0, manifest.ANY)
-        return explicit
+        for hidden in hiding:
+            self._hide(hidden)
+        return explicit, hiding
 
     def is_whiteout(self, path):
         """Whether a path is a mark that hides a lower name."""

@@ -37,6 +37,7 @@ from typing import Any
 
 from nova_containervm.images import archive
 from nova_containervm.images import build
+from nova_containervm.images import diskfile
 from nova_containervm.images import durable
 from nova_containervm.images import errors
 from nova_containervm.images import layout
@@ -312,7 +313,7 @@ class ImageStore(upkeep.Upkeep):
         with self.session() as (helper, path):
             sink = build.Sink(helper, path, self._limits)
             try:
-                chunks = fetch()
+                chunks = diskfile.no_disk(fetch())
                 found = archive.Scanner(sink, self._limits).scan(chunks)
                 sink.settle()
             except BaseException:

@@ -47,8 +47,8 @@ def _both(source, goal, enter, leave):
 
     No more descriptors are open than the trees are deep.
 
-    :param enter: function(source, goal) of two open directories; returns the
-        names of directories, which both have, to go into
+    :param enter: function(path, source, goal) of two open directories;
+        returns the names of directories, which both have, to go into
     :param leave: function(path, source, goal), called when these are done
     """
     stack = [(b'', os.dup(source), os.dup(goal), None)]
@@ -56,7 +56,7 @@ def _both(source, goal, enter, leave):
         while stack:
             path, src, dst, left = stack[-1]
             if left is None:
-                left = enter(src, dst)
+                left = enter(path, src, dst)
                 stack[-1] = path, src, dst, left
             if left:
                 name = left.pop()
@@ -77,22 +77,31 @@ def _both(source, goal, enter, leave):
 def merge(source, goal, same):
     """Move everything in one open directory into another.
 
-    The times of directories stay as they were.
+    The times of directories stay as they were. A whiteout replaces nothing:
+    it is about lower layers.
 
     :param same: function(path, source, goal), called for each directory that
         both have, themselves included, when it is done
+    :returns: paths of directories that meet a whiteout or a file: they hide
+        what lower layers have in them
     """
-    times = []
+    times, hiding = [], []
 
-    def enter(src, dst):
+    def enter(path, src, dst):
         common = []
         times.append((os.fstat(src), os.fstat(dst)))
         for name in map(os.fsencode, os.listdir(src)):
             there = fsutil.lstat(name, dst)
             if there is not None:
-                if stat.S_ISDIR(there.st_mode) and stat.S_ISDIR(
-                        fsutil.lstat(name, src).st_mode):
+                here = fsutil.lstat(name, src)
+                is_dir = stat.S_ISDIR(here.st_mode)
+                if is_dir and stat.S_ISDIR(there.st_mode):
                     common.append(name)
+                    continue
+                white = fsutil.is_whiteout(here)
+                if is_dir or white and stat.S_ISDIR(there.st_mode):
+                    hiding.append(names.join(path, name))
+                if white:
                     continue
                 fsutil.remove(name, dst)
             os.rename(name, name, src_dir_fd=src, dst_dir_fd=dst)
@@ -105,11 +114,12 @@ def merge(source, goal, same):
         same(path, src, dst)
 
     _both(source, goal, enter, leave)
+    return hiding
 
 
 def clone(source, goal):
     """Fill an empty directory with another one's tree, files as links."""
-    def enter(src, dst):
+    def enter(_path, src, dst):
         dirs = []
         for name in map(os.fsencode, os.listdir(src)):
             st = fsutil.lstat(name, src)

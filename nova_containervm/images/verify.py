@@ -48,11 +48,14 @@ def _image_xattrs(fd, form):
     return found
 
 
-def _file_problem(fd, st, entry, form):
+def _file_problem(fd, st, entry, form, opaque):
     kind, mode, uid, gid, size, mtime, crc, more = entry
     if form.identity(fd) != (mode, uid, gid):
         return 'has another owner or mode'
     if kind == b'd':
+        if forms.is_opaque(fd) != opaque:
+            return 'hides %s of lower layers' % (
+                'no more what it should' if opaque else 'what it should not')
         return None if st.st_mtime_ns == mtime else 'has another time'
     if kind in b'fs':
         if st.st_size != size:
@@ -68,7 +71,7 @@ def _file_problem(fd, st, entry, form):
     return None
 
 
-def _problem(dir_fd, name, st, entry, form):
+def _problem(dir_fd, name, st, entry, form, opaque):
     """What is wrong with one name, or None."""
     kind, more = entry[0], entry[7]
     if kind == b'w':
@@ -86,7 +89,7 @@ def _problem(dir_fd, name, st, entry, form):
     fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
                  | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
-        problem = _file_problem(fd, st, entry, form)
+        problem = _file_problem(fd, st, entry, form, opaque)
         if problem is None and kind in b'fsd' and more != manifest.ANY \
                 and manifest.xattrs_crc(_image_xattrs(fd, form)) != more:
             problem = 'has other extended attributes'
@@ -104,7 +107,7 @@ def compare(record_fd, tree_fd, form):
     :param tree_fd: its open tree
     """
     try:
-        entries, _opaque = manifest.read(record_fd)
+        entries, opaque = manifest.read(record_fd)
     except (OSError, EOFError, ValueError, zlib.error) as exc:
         return ['the manifest is unreadable (%s)' % exc]
     problems = []
@@ -119,7 +122,7 @@ def compare(record_fd, tree_fd, form):
             seen.add(where)
             problem = ('is not part of the layer' if entry is None else
                        _problem(fd, name, fsutil.lstat(name, fd), entry,
-                                form))
+                                form, where in opaque))
             if problem:
                 problems.append('/%s %s' % (_text(where), problem))
         if len(problems) >= MOST:

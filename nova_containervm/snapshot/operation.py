@@ -109,8 +109,9 @@ class Snapshot:
             return len(known.diff_ids), lambda space: originals.from_glance(
                 self._images.stream(self._context, image.image_id), size,
                 known)
-        LOG.info('Image %s cannot be had from the image service any more; '
-                 '%s made anew of its files on this host', image.image_id,
+        LOG.info('The layers of image %s cannot be had from the image '
+                 'service; %s made anew of its files on this host',
+                 image.image_id,
                  'its layers are' if known.trees else 'one layer is',
                  instance=self._instance)
         if known.trees is None:

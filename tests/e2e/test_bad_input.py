@@ -86,7 +86,8 @@ def test_no_archive_at_all(said):
 
 
 def test_a_disk_image(said):
-    words(said(b'QFI\xfb' + bytes(1 << 20)), 'no tar archive', 'docker save')
+    words(said(b'QFI\xfb' + bytes(1 << 20)), 'the file is a qcow2',
+          '--disk-format qcow2')
 
 
 def test_a_tar_of_something_else(said):

@@ -35,6 +35,7 @@ from nova.virt.libvirt import guest as libvirt_guest
 from oslo_concurrency import processutils
 
 from nova_containervm import conf
+from nova_containervm.images import diskfile
 from nova_containervm.images import errors as image_errors
 from nova_containervm import loader
 from nova_containervm.snapshot import hosttree
@@ -72,7 +73,8 @@ class FakeImageStore:
 
     def ensure(self, image_id, fetch, **kwargs):
         if not os.path.exists(self._marker(image_id)):
-            data = self._config(b''.join(fetch()))
+            data = self._config(b''.join(
+                diskfile.no_disk(fetch())))
             os.makedirs(self.root, exist_ok=True)
             for digit in 'ab':
                 os.makedirs(self._tree(digit), exist_ok=True)
@@ -123,6 +125,9 @@ class FakeImageStore:
         for image_id in os.listdir(self.root):
             if image_id != 'layers':
                 yield self._marker(image_id), {'image_id': image_id}
+
+    def is_disk(self, image_id, ref=None):
+        return False
 
     def has(self, image_id):
         return os.path.exists(self._marker(image_id))
@@ -337,12 +342,12 @@ class TestBase(base.ServersTestBase):
             json.dump(manifest, stream)
         return os.path.join(directory, 'base.qcow2')
 
-    def docker_image(self, data=None, **properties):
+    def docker_image(self, data=None, disk_format='raw', **properties):
         """An image in Glance with container_format docker; its id."""
         if data is None:
             data = json.dumps(CONFIG).encode()
         image = dict(nova_fixtures.GlanceFixture.image1,
-                     container_format='docker', disk_format='raw',
+                     container_format='docker', disk_format=disk_format,
                      name='nginx', size=len(data), properties=properties)
         del image['id']
         image = self.glance.create(None, image)

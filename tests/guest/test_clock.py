@@ -18,9 +18,6 @@ import pytest
 
 from tests.guest import contract as contracts
 
-# Not yet seen to pass all together on a slow machine
-pytestmark = pytest.mark.slow
-
 # Seconds. The clock is right if it is off by clearly less: it may be off by
 # one, and what a busy machine shows of it is old.
 PAUSE = 8
@@ -36,7 +33,8 @@ def off(vm, expected):
     return abs(last_tick(vm) - expected)
 
 
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+@pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('chroot', marks=pytest.mark.slow)])
 def test_pause(make_vm, runtime):
     vm = make_vm(TICK, runtime=runtime).start()
     vm.wait_for_event('running')
@@ -48,6 +46,7 @@ def test_pause(make_vm, runtime):
     vm.wait_until(lambda: off(vm, time.time()) <= PAUSE - 3)
 
 
+@pytest.mark.slow
 def test_clock_of_the_container(make_vm):
     """A container that may set the clock keeps its time through a pause."""
     day = 24 * 60 * 60

@@ -14,11 +14,11 @@
 
 import pytest
 
-# Not yet seen to pass all together on a slow machine
-pytestmark = pytest.mark.slow
-
-both_runtimes = pytest.mark.parametrize('runtime', ['crun', 'chroot'])
-all_runtimes = pytest.mark.parametrize('runtime', ['crun', 'runc', 'chroot'])
+both_runtimes = pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('chroot', marks=pytest.mark.slow)])
+all_runtimes = pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('runc', marks=pytest.mark.slow),
+    pytest.param('chroot', marks=pytest.mark.slow)])
 
 
 def health(*command, **changes):

@@ -29,9 +29,6 @@ from tests.guest import oracle
 from tests.guest import rootfs as rootfs_lib
 from tests.guest import vm as vm_lib
 
-# Not yet seen to pass all together on a slow machine
-pytestmark = pytest.mark.slow
-
 SOURCE = pathlib.Path(__file__).with_name('probe') / 'probe.c'
 DOCUMENT = (pathlib.Path(__file__).resolve().parents[2] /
             'doc/source/user/differences.rst')
@@ -48,8 +45,12 @@ VARIANTS = {
              'shm_size': '1m', 'ulimits': 'nofile=100:200',
              'sysctls': 'kernel.msgmax=9000'},
 }
-CASES = [(variant, 'crun') for variant in VARIANTS] + [
-    ('default', 'runc'), ('default', 'chroot'), ('user', 'chroot')]
+CASES = [('default', 'crun'), ('default', 'chroot')] + [
+    pytest.param(variant, runtime, marks=pytest.mark.slow)
+    for variant, runtime in [
+        ('user', 'crun'), ('read-only', 'crun'), ('privileged', 'crun'),
+        ('tty', 'crun'), ('caps', 'crun'), ('default', 'runc'),
+        ('user', 'chroot')]]
 
 # Facts that may differ, by heading of the document. Those of a variant or a
 # runtime are for that one only.

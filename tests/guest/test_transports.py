@@ -18,7 +18,9 @@ import subprocess
 
 import pytest
 
+from nova_containervm.cli import image as cli
 from nova_containervm.images import diskstore
+from nova_containervm.images import layout
 from nova_containervm.rootfs import block
 from tests.guest import rootfs as rootfs_lib
 from tests.unit.images import builders
@@ -104,20 +106,26 @@ def tree(tmp_path):
     return root.path
 
 
-def _disk(tree, work, **options):
-    """What the image store makes of an image with the files of a tree."""
-    work.chmod(0o755)
-    layer = subprocess.run(
+def _layer(tree):
+    return subprocess.run(
         ['tar', '-C', tree, '--format=posix', '--xattrs',
          '--xattrs-include=*', '-c', '.'], check=True,
         capture_output=True).stdout
+
+
+def _disk(tree, work, **options):
+    """What the image store makes of an image with the files of a tree."""
+    work.chmod(0o755)
+    layer = _layer(tree)
     store = diskstore.DiskStore(str(work / 'store'), **options)
     return store.ensure('image', builders.chunks(builders.docker(
         [layer], architecture=store._architecture))).disk
 
 
-@pytest.mark.parametrize('compression', ['none', 'lz4'])
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+@pytest.mark.parametrize('runtime, compression', [
+    ('crun', 'none'), ('chroot', 'lz4'),
+    pytest.param('crun', 'lz4', marks=pytest.mark.slow),
+    pytest.param('chroot', 'none', marks=pytest.mark.slow)])
 def test_block(make_vm, tree, tmp_path, compression, runtime):
     disk = _disk(tree, tmp_path, compression=compression)
     vm = make_vm(
@@ -130,6 +138,32 @@ def test_block(make_vm, tree, tmp_path, compression, runtime):
     assert vm.console() == BLOCK
 
 
+@pytest.mark.parametrize('kind', ['erofs', 'squashfs', 'ext4'])
+def test_converted(make_vm, tree, tmp_path, kind):
+    """What nova-containervm-image makes is what guests mount."""
+    seen = BLOCK
+    if kind == 'squashfs':
+        # It has no ACLs.
+        os.removexattr(tree / 'x/acl', 'system.posix_acl_access')
+        os.chmod(tree / 'x/acl', 0o644)
+        seen = seen.replace('acl regular file 640', 'acl regular file 644')
+    archive = tmp_path / 'image.tar'
+    architecture = layout.host_architecture()
+    archive.write_bytes(builders.docker(
+        [_layer(tree)], architecture=architecture))
+    disk = tmp_path / 'image.raw'
+    assert cli.main(['convert', '--format', kind, str(archive),
+                     str(disk)]) == 0
+    vm = make_vm(
+        ('sh', '-c', LOOK), rootfs=None,
+        contract={'TRANSPORT': 'block', 'ROOTFS_SERIAL': block.SERIAL,
+                  'ROOTFS_OPTIONS': 'ro', 'UID': 1000, 'GID': 1000},
+        extra=['-drive', f'id=r,if=none,format=raw,readonly=on,file={disk}',
+               '-device', f'virtio-blk-pci,drive=r,serial={block.SERIAL}'])
+    vm.run()
+    assert vm.console() == seen
+
+
 def _virtiofs(make_vm, extra, script, layer, runtime='crun'):
     vm = make_vm(
         ('sh', '-c', script), rootfs=None, runtime=runtime, extra=extra,
@@ -140,7 +174,8 @@ def _virtiofs(make_vm, extra, script, layer, runtime='crun'):
     return vm.console()
 
 
-@pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+@pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('chroot', marks=pytest.mark.slow)])
 def test_virtiofs(make_vm, tree, virtiofs, runtime):
     before = sorted(tree.rglob('*'))
     assert _virtiofs(make_vm, virtiofs(tree), LOOK, 'disk',

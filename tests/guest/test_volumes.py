@@ -19,13 +19,11 @@ import pytest
 from nova_containervm.baseimage import tools
 from tests.guest import rootfs as rootfs_lib
 
-# Not yet seen to pass all together on a slow machine
-pytestmark = pytest.mark.slow
-
 ID = '0f3e2a90-7d0b-4c3e-9a56-1c2d3e4f5a6b'
 OTHER = '1a2b3c4d-7d0b-4c3e-9a56-1c2d3e4f5a6b'
 
-both_runtimes = pytest.mark.parametrize('runtime', ['crun', 'chroot'])
+both_runtimes = pytest.mark.parametrize('runtime', [
+    'crun', pytest.param('chroot', marks=pytest.mark.slow)])
 
 
 def make_disk(path, size='64M'):

@@ -31,7 +31,7 @@ PATIENCE = float(os.environ.get('CONTAINERVM_TEST_PATIENCE', '1'))
 
 # Seconds, after which something hangs. A VM takes two to five on a machine of
 # its own.
-LIMIT = 300
+LIMIT = 180
 
 
 def _discard(stream):

@@ -66,6 +66,62 @@ def layer(rng, made):
     return tar.end()
 
 
+def lowest(rng, made):
+    """A layer with symbolic links that those above write through."""
+    tar = builders.Tar().dir('./')
+    for _ in range(rng.choice((2, 4, 8))):
+        name = path(rng)
+        mtime = builders.MTIME + rng.randrange(1000)
+        kind = rng.choice(('file', 'dir', 'dir', 'symlink', 'symlink'))
+        if kind == 'file':
+            tar.file(name, rng.randbytes(9), mtime=mtime)
+            made.append(name)
+        elif kind == 'dir':
+            tar.dir(name, mtime=mtime, mode=rng.choice((0o755, 0o700)))
+        else:
+            tar.symlink(name, rng.choice(('', '/', '../')) + path(rng),
+                        mtime=mtime)
+    return tar.end()
+
+
+def through_links(rng, made):
+    """A layer that names files and whiteouts by way of lower links.
+
+    Whiteouts come first, as the image-spec advises: umoci lets it depend on
+    the order how a directory without a member looks.
+    """
+    tar = builders.Tar().dir('./')
+    kinds = ['whiteout'] * rng.choice((0, 1, 3)) + ['opaque'] * rng.choice(
+        (0, 1)) + rng.choices(('file', 'file', 'dir', 'link'),
+                              k=rng.choice((1, 2, 4)))
+    for kind in kinds:
+        parent = '/'.join(rng.choices(NAMES, k=rng.choice((1, 1, 2, 3))))
+        base = rng.choice(NAMES)
+        name = parent + '/' + base
+        mtime = builders.MTIME + rng.randrange(1000)
+        if kind == 'whiteout':
+            tar.file(parent + '/.wh.' + base)
+        elif kind == 'opaque':
+            tar.file(parent + '/.wh..wh..opq')
+        elif kind == 'dir':
+            tar.dir(name, mtime=mtime, mode=rng.choice((0o755, 0o700)))
+        elif kind == 'link':
+            tar.link(name, rng.choice(made or [name]), mtime=mtime)
+        else:
+            tar.file(name, rng.randbytes(9), mtime=mtime)
+            made.append(name)
+    return tar.end()
+
+
+def image(rng):
+    """The layers of a random image."""
+    made = []
+    if rng.random() < 0.5:
+        return [layer(rng, made) for _ in range(rng.choice((1, 2, 3, 4)))]
+    return [lowest(rng, made), *(through_links(rng, made) for _ in range(
+        rng.choice((1, 1, 2, 3))))]
+
+
 def theirs(layers, work):
     """umoci's tree, or None when it refuses."""
     layout = os.path.join(work, 'layout')
@@ -100,8 +156,7 @@ def main():
              'only umoci refuses': 0, 'differ': 0}
     for seed in range(args.seed, args.seed + args.rounds):
         rng = random.Random(seed)
-        made = []
-        layers = [layer(rng, made) for _ in range(rng.choice((1, 2, 3, 4)))]
+        layers = image(rng)
         work = tempfile.mkdtemp(prefix='diff')
         a, why = ours(layers, work, rng.choice(('mapped', 'passthrough')))
         b, why_not = theirs(layers, work)

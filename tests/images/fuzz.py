@@ -16,17 +16,23 @@ Random decisions of a grammar (always there), or decisions led by the coverage
 of our code (needs the module atheris)::
 
     python3 -m tests.images.fuzz --seconds 300 [--seed N]
-    python3 -m tests.images.fuzz --seconds 300 --atheris
+    python3 -m tests.images.fuzz --inputs 10000 --atheris
     python3 -m tests.images.fuzz --repeat FILE
 
-Seconds are of CPU time: beside other work it takes longer, not less. What is
-checked is in checks.py. The input that fails is printed, and kept in a file.
+Seconds are of CPU time: beside other work it takes longer, not less. SIGTERM
+ends it after the input that is being tried, which is no failure. The same
+seed and number of inputs give the same inputs; atheris needs PYTHONHASHSEED=0
+for it, and does not then try what the code compares, such as inode numbers.
+What is checked is in checks.py. The input that fails is printed, and kept in
+a file.
 """
 
 import argparse
+import math
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -53,14 +59,21 @@ class Run:
         for kind in range(8):  # loads what is loaded on first use
             self._bench.run(bytes([kind]) + bytes(range(256)))
         self._bench.count = self._bench.accepted = 0
+        self.inputs = args.inputs
         self._end = time.process_time() + args.seconds
+        self._stopped = False
+        signal.signal(signal.SIGTERM, self._stop)
+
+    def _stop(self, _number, _frame):
+        self._stopped = True
 
     def raw(self, decisions):
         """See checks.Bench.raw."""
         return self._bench.raw(decisions)
 
     def over(self):
-        return time.process_time() >= self._end
+        return (self._stopped or self._bench.count >= self.inputs
+                or time.process_time() >= self._end)
 
     def one(self, data):
         """Try one input; a failure ends the run."""
@@ -79,8 +92,9 @@ class Run:
         sys.meta_path.pop(0)
 
     def report(self):
-        print('%d inputs, %d images accepted, none got out' % (
-            self._bench.count, self._bench.accepted), flush=True)
+        print('%d inputs%s, %d images accepted, none got out' % (
+            self._bench.count, ', then stopped' if self._stopped else '',
+            self._bench.accepted), flush=True)
         shutil.rmtree(self.place)
 
 
@@ -93,6 +107,16 @@ def _bench(place, instrument):
     else:
         from tests.images import checks
     return checks.Bench(os.path.join(place, 'bench'))
+
+
+def _place(kind, seed):
+    """A new directory; the same each time, as archives point at it."""
+    path = os.path.join(tempfile.gettempdir(), 'fuzz-%s-%d' % (kind, seed))
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        return tempfile.mkdtemp(prefix='fuzz')
+    return path
 
 
 def sample(rng):
@@ -110,7 +134,7 @@ def random_inputs(run, seed):
     run.report()
 
 
-def coverage_guided(run, artifacts):
+def coverage_guided(run, seed, artifacts):
     """Decisions led by coverage until the time is over. Does not return."""
     import atheris
 
@@ -122,21 +146,27 @@ def coverage_guided(run, artifacts):
 
     corpus = os.path.join(run.place, 'corpus')
     os.mkdir(corpus)
-    rng = random.Random(1)
+    rng = random.Random(seed)
     inputs = [sample(rng) for _ in range(100)]
     for decisions in inputs[:5]:
         inputs += run.raw(decisions)
     for number, data in enumerate(inputs):
         with open('%s/%d' % (corpus, number), 'wb') as out:
             out.write(data)
+    # A seed of 0 would be one of libFuzzer's own choice.
     atheris.Setup([sys.argv[0], corpus, '-max_len=20480', '-timeout=60',
+                   '-seed=%d' % (seed + 1), '-handle_term=0',
+                   '-use_cmp=%d' % math.isinf(run.inputs),
                    '-artifact_prefix=%s-' % artifacts], target)
     atheris.Fuzz()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--seconds', type=int, default=60)
+    parser.add_argument('--seconds', type=float, default=math.inf,
+                        help='end after that much CPU time')
+    parser.add_argument('--inputs', type=float, default=math.inf,
+                        help='end after that many')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--atheris', action='store_true')
     parser.add_argument('--failure', default='fuzz-failure', metavar='FILE',
@@ -148,9 +178,10 @@ def main():
                 open(args.repeat, 'rb') as source:
             _bench(place, False).run(source.read())
         return
-    run = Run(tempfile.mkdtemp(prefix='fuzz'), args)
+    run = Run(_place('atheris' if args.atheris else 'grammar', args.seed),
+              args)
     if args.atheris:
-        coverage_guided(run, args.failure)
+        coverage_guided(run, args.seed, args.failure)
     random_inputs(run, args.seed)
 
 

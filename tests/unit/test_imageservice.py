@@ -14,6 +14,7 @@
 import threading
 from unittest import mock
 
+import ddt
 from nova import exception
 from oslotest import base
 
@@ -74,12 +75,14 @@ class DownloadTestCase(base.BaseTestCase):
         self.assertLess(api.written, 1000)
 
 
+@ddt.ddt
 class ImageServiceTestCase(base.BaseTestCase):
 
     def setUp(self):
         super().setUp()
         self.service = imageservice.ImageService(mock.Mock())
         self.store = mock.Mock()
+        self.store.is_disk.return_value = False
         patch = mock.patch.object(self.service, '_store',
                                   return_value=self.store)
         patch.start()
@@ -114,6 +117,61 @@ class ImageServiceTestCase(base.BaseTestCase):
                            {'containervm_rootfs_transport': 'block'})
         self.assertEqual({('block',)},
                          {c.args for c in self.service._store.mock_calls})
+
+    def _offer_block(self):
+        imageservice.CONF.set_override('allowed_transports', ['block'],
+                                       'containervm')
+        self.addCleanup(imageservice.CONF.clear_override,
+                        'allowed_transports', 'containervm')
+
+    def test_disk(self):
+        self._offer_block()
+        self.store.ensure.side_effect = [errors.IsDisk('a disk'),
+                                         mock.sentinel.image]
+        self.store.has.side_effect = [True, False]
+        choices, image, known = self.service.choose(None, 'id', {})
+        self.assertEqual(('block', 'disk', mock.sentinel.image, False), (
+            choices.rootfs_transport, choices.writable_layer, image, known))
+        self.assertEqual('block', self.service._store.mock_calls[-1].args[0])
+
+    def test_disk_that_is_here(self):
+        self._offer_block()
+        self.store.is_disk.return_value = True
+        choices, _image, _known = self.service.choose(None, 'id', {}, 'ref')
+        self.assertEqual('block', choices.rootfs_transport)
+        self.store.is_disk.assert_called_once_with('id', 'ref')
+        self.assertEqual(1, self.store.ensure.call_count)
+        self.store.lookup.return_value = mock.sentinel.image
+        self.assertFalse(self.service.cache(None, 'id', {}))
+
+    @ddt.data(({}, 'offers only 9p'),
+              ({'containervm_rootfs_transport': '9p'}, 'can only have block'))
+    @ddt.unpack
+    def test_disk_that_cannot_be_had(self, properties, words):
+        self.store.ensure.side_effect = errors.IsDisk('a disk')
+        error = self.assertRaises(
+            exception.ImageUnacceptable, self.service.choose, None, 'id',
+            properties)
+        self.assertIn(words, str(error))
+
+    @ddt.data((b'QFI\xfb', 'qcow2', None), (b'hsqs', 'raw', None),
+              (b'QFI\xfb', 'raw', '--disk-format qcow2'),
+              (b'hsqs', 'qcow2', '--disk-format raw'),
+              (b'hsqs', 'vmdk', '--disk-format raw'),
+              # What has been taken ever since
+              (b'a tar archive', 'qcow2', None))
+    @ddt.unpack
+    def test_declared_format(self, data, declared, words):
+        self.service._api = Api([data])
+        self.service._api.get = mock.Mock(
+            return_value={'disk_format': declared})
+        if words is None:
+            self.assertEqual([data], list(self.service._fetch(
+                None, 'id', None)))
+            return
+        error = self.assertRaises(errors.NotAnImage, self.service._fetch,
+                                  None, 'id', None)
+        self.assertIn(words, str(error))
 
     def test_forgets_only_the_one(self):
         self.store.records.return_value = [

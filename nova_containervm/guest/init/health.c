@@ -31,6 +31,11 @@
 /* Of a check's output, what is reported when it has failed. */
 #define OUTPUT_MAX 200
 
+/* After its time a check is tried to be killed so often, and after so long a
+ * time with its runtime. */
+#define KILL_AGAIN_MS 50
+#define KILL_FORCE_MS 30000
+
 static struct {
     const struct contract *contract;
     struct health_state state;
@@ -40,7 +45,8 @@ static struct {
 
     pid_t check;        /* 0: none runs */
     long long began_at; /* the check */
-    long long kill_at;  /* 0: it has been killed */
+    bool timed_out;     /* it is to be killed, or has been */
+    long long kill_at;  /* 0: it has been */
     int output_fd;
     char output[OUTPUT_MAX + 1];
     size_t output_length;
@@ -126,6 +132,7 @@ static void start_check(void)
     self.output_length = 0;
     self.output[0] = '\0';
     self.began_at = clock_ms();
+    self.timed_out = false;
     if (pipe2(ends, O_CLOEXEC) < 0) {
         finish_check(false, "pipe");
         return;
@@ -158,17 +165,28 @@ void health_prepare(struct pollfd *poll)
     *poll = (struct pollfd){.fd = self.output_fd, .events = POLLIN};
 }
 
+static void kill_check(void)
+{
+    long long now = clock_ms();
+    long long late =
+        now - self.began_at - self.contract->health.timeout_ms;
+
+    self.timed_out = true;
+    self.kill_at = runtime_check_kill(self.contract, self.check,
+                                      late >= KILL_FORCE_MS)
+                       ? 0
+                       : now + KILL_AGAIN_MS;
+}
+
 void health_work(void)
 {
     read_output();
     if (!self.container || clock_ms() < health_deadline())
         return;
-    if (!self.check) {
+    if (!self.check)
         start_check();
-    } else if (self.kill_at) {
-        self.kill_at = 0;
-        runtime_check_kill(self.contract, self.check);
-    }
+    else if (self.kill_at)
+        kill_check();
 }
 
 bool health_reaped(pid_t pid, int status)
@@ -178,14 +196,14 @@ bool health_reaped(pid_t pid, int status)
     if (!self.check || pid != self.check)
         return false;
     read_output();
-    if (!self.kill_at)
+    if (self.timed_out)
         snprintf(why, sizeof(why), "took longer than %u ms",
                  self.contract->health.timeout_ms);
     else if (WIFSIGNALED(status))
         snprintf(why, sizeof(why), "killed by signal %d", WTERMSIG(status));
     else
         snprintf(why, sizeof(why), "exit code %d", WEXITSTATUS(status));
-    finish_check(self.kill_at && WIFEXITED(status) &&
+    finish_check(!self.timed_out && WIFEXITED(status) &&
                  WEXITSTATUS(status) == 0, why);
     return true;
 }

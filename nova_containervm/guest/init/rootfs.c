@@ -74,6 +74,10 @@ void rootfs_mount_image(const struct contract *contract, const char *target)
     if (mountopts_parse(contract->rootfs_options, &flags, data,
                         sizeof(data)) < 0)
         fail(STAGE, "mount options too long");
+    if (strcmp(type, "ext4") == 0 && !data[0])
+        /* Its journal may say that it was in use when it was copied. The
+         * disk is read-only, so it could not be replayed. */
+        snprintf(data, sizeof(data), "noload");
     if (contract->writable == WRITABLE_DISK)
         flags |= MS_RDONLY;
     if (mount(source, target, type, flags, data) < 0)

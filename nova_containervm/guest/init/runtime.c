@@ -36,12 +36,13 @@ int runtime_check_start(const struct contract *contract, pid_t container,
     return runtime_oci_check_start(contract, output, started);
 }
 
-void runtime_check_kill(const struct contract *contract, pid_t pid)
+bool runtime_check_kill(const struct contract *contract, pid_t pid,
+                        bool force)
 {
-    if (contract->runtime == RUNTIME_CHROOT)
-        kill(pid, SIGKILL);
-    else
-        runtime_oci_check_kill(pid);
+    if (contract->runtime != RUNTIME_CHROOT)
+        return runtime_oci_check_kill(pid, force);
+    kill(pid, SIGKILL);
+    return true;
 }
 
 void runtime_cleanup(const struct contract *contract)

@@ -57,8 +57,13 @@ bool runtime_never_ran(const char *comm, const char *last, int *code,
 int runtime_check_start(const struct contract *contract, pid_t container,
                         int output, struct started *started);
 
-/* Kill a health check that was started as PID. */
-void runtime_check_kill(const struct contract *contract, pid_t pid);
+/*
+ * Kill a health check that was started as PID. False if it has not come so
+ * far that one could: to be tried again. With FORCE whatever there is of it
+ * is killed.
+ */
+bool runtime_check_kill(const struct contract *contract, pid_t pid,
+                        bool force);
 
 /* After the container's end: remove what the runtime keeps about it. */
 void runtime_cleanup(const struct contract *contract);
@@ -69,7 +74,7 @@ int runtime_oci_start(const struct contract *contract, int output,
 void runtime_oci_cleanup(const struct contract *contract);
 int runtime_oci_check_start(const struct contract *contract, int output,
                             struct started *started);
-void runtime_oci_check_kill(pid_t pid);
+bool runtime_oci_check_kill(pid_t pid, bool force);
 int runtime_chroot_start(const struct contract *contract, int output,
                          struct started *started);
 int runtime_chroot_check_start(const struct contract *contract,

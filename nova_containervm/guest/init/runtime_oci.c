@@ -242,12 +242,19 @@ int runtime_oci_check_start(const struct contract *contract, int output,
     return -1;
 }
 
-void runtime_oci_check_kill(pid_t pid)
+/*
+ * The runtime ends by itself when what it waits for does. One that is killed
+ * before it has written the pid leaves a process in the container that goes
+ * on without it.
+ */
+bool runtime_oci_check_kill(pid_t pid, bool force)
 {
     pid_t inner = read_pid(CHECK_PID_FILE);
 
-    /* It ends by itself when what it waits for does. */
+    if (!inner && !force)
+        return false;
     kill(inner ? inner : pid, SIGKILL);
+    return true;
 }
 
 void runtime_oci_cleanup(const struct contract *contract)

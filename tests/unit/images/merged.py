@@ -25,8 +25,11 @@ from nova_containervm.images import tarread
 
 
 @contextlib.contextmanager
-def merged(layers, limits=None):
-    """Yield (root, descriptors of the contents) of layers, lowest first."""
+def merged(layers, limits=None, form=None):
+    """Yield (root, descriptors of the contents) of layers, lowest first.
+
+    :param form: says instead of forms.Passthrough what device 0:0 means
+    """
     limits = limits or limits_mod.Limits()
     with contextlib.ExitStack() as stack:
         spools, loaded = [], []
@@ -35,6 +38,7 @@ def merged(layers, limits=None):
             index = stack.enter_context(tempfile.TemporaryFile())
             spools.append(out.fileno())
             tree = spool.SpoolTree(out.fileno(), limits)
+            tree.form = form or tree.form
             facts = extract.Extractor(tree, limits).run(
                 tarread.TarReader(stream.Reader([data])))
             nodes.dump(tree.root, index)

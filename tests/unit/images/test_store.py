@@ -149,7 +149,7 @@ class FormatTestCase(base.StoreTestCase):
 
     @ddt.data(
         (b'', 'NotAnImage', 'empty'),
-        (b'QFI\xfb' + bytes(5000), 'NotAnImage', 'docker save'),
+        (b'QFI\xfb' + bytes(5000), 'IsDisk', 'transport block'),
         (bytes(2000), 'NotAnImage', 'docker save'),
         (Tar().file('README', b'hello').dir('src').end(), 'NotAnImage',
          'manifest.json'),

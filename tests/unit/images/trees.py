@@ -12,6 +12,7 @@
 
 """What a stored image looks like to a container, for comparison."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -37,6 +38,15 @@ _TYPES = {tarread.REG: stat.S_IFREG, tarread.DIR: stat.S_IFDIR,
 LOOPS = os.path.exists('/dev/loop-control')
 
 
+def _data(size, digest):
+    return '%d:%s' % (size, digest.hexdigest()[:24])
+
+
+def digest(data):
+    """What a manifest says of a file's contents."""
+    return _data(len(data), hashlib.sha256(data))
+
+
 def _entry(form, dir_fd, name, path, groups):
     """One line of a manifest, as a dict."""
     st = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
@@ -54,7 +64,7 @@ def _entry(form, dir_fd, name, path, groups):
                     rdev = struct.unpack('<Q', os.getxattr(
                         fd, forms.VIRTFS_RDEV))[0]
             back = {v.decode(): k.decode() for k, v in forms.ACLS.items()}
-            for key in os.listxattr(fd):
+            for key in _attributes(fd):
                 if key in back:
                     xattrs[back[key]] = os.getxattr(fd, key).hex()
                 elif not key.startswith(HOST_XATTRS):
@@ -66,7 +76,7 @@ def _entry(form, dir_fd, name, path, groups):
                     if not piece:
                         break
                     digest.update(piece)
-                data = '%d:%s' % (st.st_size, digest.hexdigest()[:24])
+                data = _data(st.st_size, digest)
             elif stat.S_ISLNK(mode):
                 target = os.fsdecode(os.read(fd, 5000))
         finally:
@@ -88,6 +98,16 @@ def _entry(form, dir_fd, name, path, groups):
     if not stat.S_ISDIR(st.st_mode):
         groups.setdefault((st.st_dev, st.st_ino), []).append(path)
     return entry
+
+
+def _attributes(fd):
+    try:
+        return os.listxattr(fd)
+    except OSError as exc:
+        # squashfs, if no file on it has any
+        if exc.errno != errno.ENOTSUP:
+            raise
+        return []
 
 
 def _finish(entries, groups):
@@ -194,9 +214,8 @@ def nodes(root, spools):
         if node.kind == tarread.SYMLINK:
             entry.update(target=os.fsdecode(node.target), mode=None)
         elif node.kind == tarread.REG:
-            data = os.pread(spools[node.spool], node.size, node.start)
-            entry['data'] = '%d:%s' % (len(data), hashlib.sha256(
-                data).hexdigest()[:24])
+            entry['data'] = digest(os.pread(spools[node.spool], node.size,
+                                            node.start))
         elif node.kind in (tarread.CHR, tarread.BLK):
             entry['rdev'] = os.makedev(node.major, node.minor)
         if node.xattrs:
