@@ -73,7 +73,9 @@ def _hold(node):
     process = subprocess.Popen(
         ['nsenter', f'--net=/run/netns/{node.netns}', '--',
          'unshare', '--mount', '--propagation', 'private', '--uts', 'sh', '-c',
-         'hostname "$1" && echo ready && exec sleep infinity', 'sh',
+         # Whoever reads what `up` prints does not have to wait for its end.
+         'hostname "$1" && echo ready && exec sleep infinity >/dev/null 2>&1',
+         'sh',
          node.name],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         env=ui.clean_env(), cwd='/', start_new_session=True)
