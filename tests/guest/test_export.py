@@ -159,6 +159,7 @@ def test_disk_of_a_machine_that_was_cut_off(make_vm, export):
     assert vm.disk.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_same_bytes_each_time(make_vm, export):
     vm = make_vm(('sh', '-c', CHANGES)).run()
     first, second = (export(vm.disk).layer().fileobj.getvalue()

@@ -92,6 +92,7 @@ def test_check_that_does_not_exist(make_vm, runtime):
     assert 'o such file' in event['output']
 
 
+@pytest.mark.slow
 def test_start_period(make_vm):
     """Failures in it do not count; the first success ends it."""
     vm = make_vm(
@@ -103,7 +104,7 @@ def test_start_period(make_vm):
 
 
 def test_no_check(make_vm):
-    vm = make_vm(('sleep', '3')).run()
+    vm = make_vm(('sleep', '1')).run()
     assert vm.event('health') is None
 
 
@@ -121,6 +122,7 @@ def test_restart_starts_anew(make_vm):
                      'exited']
 
 
+@pytest.mark.slow
 def test_much_output_is_cut(make_vm):
     vm = make_vm(('sleep', '1000'),
                  contract=health('sh', '-c', 'seq 100000; exit 1',

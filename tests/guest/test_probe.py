@@ -45,12 +45,12 @@ VARIANTS = {
              'shm_size': '1m', 'ulimits': 'nofile=100:200',
              'sysctls': 'kernel.msgmax=9000'},
 }
-CASES = [('default', 'crun'), ('default', 'chroot')] + [
+CASES = [('default', 'crun')] + [
     pytest.param(variant, runtime, marks=pytest.mark.slow)
     for variant, runtime in [
         ('user', 'crun'), ('read-only', 'crun'), ('privileged', 'crun'),
         ('tty', 'crun'), ('caps', 'crun'), ('default', 'runc'),
-        ('user', 'chroot')]]
+        ('default', 'chroot'), ('user', 'chroot')]]
 
 # Facts that may differ, by heading of the document. Those of a variant or a
 # runtime are for that one only.

@@ -123,7 +123,8 @@ def _disk(tree, work, **options):
 
 
 @pytest.mark.parametrize('runtime, compression', [
-    ('crun', 'none'), ('chroot', 'lz4'),
+    ('crun', 'none'),
+    pytest.param('chroot', 'lz4', marks=pytest.mark.slow),
     pytest.param('crun', 'lz4', marks=pytest.mark.slow),
     pytest.param('chroot', 'none', marks=pytest.mark.slow)])
 def test_block(make_vm, tree, tmp_path, compression, runtime):

@@ -180,6 +180,7 @@ def test_filling_that_was_cut_off_is_done_again(make_vm, tmp_path):
     assert vm.console() == 'app\n'
 
 
+@pytest.mark.slow
 def test_larger_volume(make_vm, tmp_path):
     """The file system grows with a volume that was formatted here."""
     disk = make_disk(tmp_path / 'volume')
