@@ -109,9 +109,10 @@ class Docker:
         with open(self._log, 'wb') as log:
             # Its processes end with the first of their PID namespace.
             self._daemon = subprocess.Popen(
-                ['unshare', '--mount', '--net', '--ipc', '--cgroup', '--pid',
-                 '--fork', '--kill-child', 'sh', '-c', _START, 'sh',
-                 str(self.root), *_DAEMON],
+                ['setpriv', '--pdeathsig', 'KILL', 'unshare', '--mount',
+                 '--net', '--ipc', '--cgroup', '--pid', '--fork',
+                 '--kill-child', 'sh', '-c', _START, 'sh', str(self.root),
+                 *_DAEMON],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env=self._env)
         deadline = time.monotonic() + 120
