@@ -12,12 +12,14 @@
 
 """Every sample image in every format, against umoci and podman.
 
-Run as root: ``python3 -m tests.images.corpus --work DIR [name ...]``.
+Run as root: ``python3 -m tests.images.corpus --work DIR [name ...]``, with
+``--docker DIR`` for docker's own archives as well (see docker.py).
 Needs skopeo, umoci, podman and buildah. Prints one line for each image and
 format; exits 1 on any difference that is not listed, with its reason, below.
 """
 
 import argparse
+import contextlib
 import gzip
 import os
 import shutil
@@ -28,6 +30,7 @@ import time
 
 from nova_containervm.images import errors
 from nova_containervm.images import store
+from tests.images import docker
 from tests.images import samples
 from tests.unit.images import builders
 from tests.unit.images import trees
@@ -35,13 +38,16 @@ from tests.unit.images import trees
 #: Nothing in the samples is from the last month.
 STARTED = time.time_ns() - 30 * 86400 * 10 ** 9
 
-#: What podman or umoci do differently, and why we do not follow.
+#: What podman, docker or umoci do differently, and why we do not follow.
 #: image -> tool -> reason; the tool is then not asked.
 KNOWN = {
     'lower_links': {'podman': 'refuses hard links to lower layers'},
-    'implied': {'podman': 'replaces a symbolic link below by a directory'},
-    'replaced_types': {'podman': 'refuses a layer that has a name twice'},
-    'sparse': {'podman': 'writes every hole: 9 GiB for each format'},
+    'implied': {'podman': 'replaces a symbolic link below by a directory',
+                'docker': 'refuses a symbolic link that leads nowhere yet'},
+    'replaced_types': {'podman': 'refuses a layer that has a name twice',
+                       'docker': 'refuses a layer that has a name twice'},
+    'sparse': {'podman': 'writes every hole: 9 GiB for each format',
+               'docker': 'writes every hole: 9 GiB for each format'},
     'xattrs': {'podman': 'drops ACLs, keeps attributes of a lower layer'},
 }
 
@@ -49,8 +55,9 @@ KNOWN = {
 class Tools:
     """The other tools, with storage of their own."""
 
-    def __init__(self, work):
+    def __init__(self, work, dockers=()):
         self.work = work
+        self.dockers = dockers
         self.storage = ['--root', work + '/podman', '--runroot',
                         work + '/podman-run', '--storage-driver', 'vfs']
 
@@ -112,6 +119,8 @@ def formats(tools, name, layers, layout):
     tools.skopeo(source, 'oci-archive:%s:test' % where,
                  '--dest-compress-format', 'zstd')
     yield 'skopeo oci-archive zstd', where
+    if 'docker' not in KNOWN.get(name, {}):
+        yield from of_docker(tools, name, layers, path)
     where = path('docker-v1')
     with open(where, 'wb') as out:
         out.write(builders.docker_v1(layers))
@@ -132,6 +141,22 @@ def formats(tools, name, layers, layout):
         tools.run('buildah', *tools.storage, 'push', '-q', image,
                   'oci-archive:%s:test' % where)
         yield 'buildah push', where
+
+
+def of_docker(tools, name, layers, path):
+    """Yield (format, path) of what docker makes of the sample."""
+    for daemon in tools.dockers:
+        where = path('docker')
+        with open(where, 'wb') as out:
+            out.write(builders.docker(layers, tags=['test:latest']))
+        image = daemon.load(where)
+        daemon.save(image, where)
+        yield 'docker %s save' % daemon.version, where
+        if name != 'scratch':
+            where = path('docker-export')
+            daemon.export(image, where)
+            yield 'docker %s export' % daemon.version, where
+        daemon.run('rmi', image)
 
 
 def path_of(base, kind):
@@ -178,12 +203,27 @@ def excused(tool, line, theirs):
             and rest == "mode '0o755' != '0o555'")
 
 
+def of_tar(tools, path):
+    """Manifest of what GNU tar makes of an archive."""
+    place = os.path.join(tools.work, 'tar')
+    os.mkdir(place)
+    try:
+        tools.run('tar', '-C', place, '--numeric-owner', '--same-owner', '-p',
+                  '--xattrs', '--xattrs-include=*', '-xf', path)
+        return trees.native(place)
+    finally:
+        shutil.rmtree(place)
+
+
 def compare(tools, name, layers, verbose):
     """Number of differences over all formats and modes."""
     layout = layout_dir(tools, name, layers)
     wanted = list(expected(tools, name, layout))
     bad = 0
     for kind, path in formats(tools, name, layers, layout):
+        # Docker's containers have more in them than the image.
+        against = [('GNU tar', of_tar(tools, path))] if (
+            kind.startswith('docker') and kind.endswith('export')) else wanted
         for mode, owner in (('mapped', (64055, 64055)),
                             ('passthrough', None)):
             root = os.path.join(tools.work, 'store')
@@ -198,7 +238,7 @@ def compare(tools, name, layers, verbose):
             ours = trees.stored(image, mode)
             damage = where.verify()
             results = []
-            for tool, theirs in wanted:
+            for tool, theirs in against:
                 if kind == 'podman export' and tool != 'podman':
                     continue  # it has podman's times of directories
                 found = [d for d in trees.difference(ours, theirs)
@@ -223,10 +263,20 @@ def main():
     parser.add_argument('--verbose', type=int, default=10)
     parser.add_argument('--rootfs', metavar='TAR', help='the root filesystem '
                         'of a distribution, for a sample of real size')
+    parser.add_argument('--docker', metavar='DIR', help='compare what docker '
+                        'makes of them, too; it is unpacked in DIR')
     parser.add_argument('names', nargs='*')
     args = parser.parse_args()
     os.makedirs(args.work, exist_ok=True)
-    tools = Tools(os.path.abspath(args.work))
+    with contextlib.ExitStack() as stack:
+        dockers = [stack.enter_context(docker.Docker(
+            os.path.abspath(args.docker), release))
+            for release in docker.RELEASES] if args.docker else []
+        return run(Tools(os.path.abspath(args.work), dockers), args)
+
+
+def run(tools, args):
+    """Returns an exit status."""
     bad = 0
     for sample in samples.ALL:
         if not args.names or sample.__name__ in args.names:
