@@ -43,7 +43,8 @@ _CONTENTS = 1 << 20
 #: The last second that an inode can have.
 _LATEST = (1 << 34) - (1 << 31) - 1
 #: When it was made: the same image gives the same bytes.
-_TIME = {'E2FSPROGS_FAKE_TIME': str(basetools.DEFAULT_EPOCH)}
+_TIME = dict.fromkeys(('E2FSPROGS_FAKE_TIME', 'E2FSCK_TIME'),
+                      str(basetools.DEFAULT_EPOCH))
 
 
 def make(source, target, work, identifier):
