@@ -35,7 +35,8 @@ from aiolib import ui
 
 
 def parse(text):
-    parser = configparser.RawConfigParser(default_section='none')
+    # Some options are there several times.
+    parser = configparser.RawConfigParser(default_section='none', strict=False)
     parser.optionxform = str
     parser.read_string(text)
     return parser
