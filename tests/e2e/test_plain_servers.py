@@ -14,6 +14,7 @@
 """Servers whose image is no docker image: LibvirtDriver's, in everything."""
 
 import re
+import socket
 import subprocess
 
 import pytest
@@ -113,10 +114,19 @@ def test_switched_off(server, probe, plain_image, cloud):
     made = server(plain_image('qcow2'), flavor='c1.tiny')
     check(cloud, made)
     assert not hosts_for_containers(cloud)
-    docker = server(probe, flavor='c1.tiny')
+    # Only who names the host gets there.
+    docker = server(probe, flavor='c1.tiny',
+                    availability_zone='nova:' + socket.gethostname())
     xml = domain(docker)
     assert 'containervm' not in xml
     assert '<filesystem' not in xml
+
+
+@pytest.mark.profile('off')
+def test_no_host_takes_docker_images(server, probe, cloud):
+    made = server(probe, flavor='c1.tiny', wait='ERROR')
+    words = made.fault['message']
+    assert 'none of the 1 hosts that have room for the server' in words, words
 
 
 def test_switched_on(cloud):
