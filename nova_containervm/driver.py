@@ -231,17 +231,20 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         return self._containers.moves.leave(context, instance, dest,
                                             move_disks)
 
-    # Its parameters are not the same in all releases of Nova.
-    @functools.wraps(libvirt_driver.LibvirtDriver.finish_migration)
     def finish_migration(self, context, migration, instance, disk_info,
-                         network_info, image_meta, *args, **kwargs):
+                         network_info, image_meta, resize_instance,
+                         allocations, block_device_info=None, power_on=True,
+                         share_info=None):
         if self._containers.owns(instance):
             # Nova gives the image as the user has it, without what spawn()
             # has added for the machine.
             image_meta = instance.image_meta
+        # Older releases of Nova do not know it.
+        more = {} if share_info is None else {'share_info': share_info}
         return super().finish_migration(
             context, migration, instance, disk_info, network_info, image_meta,
-            *args, **kwargs)
+            resize_instance, allocations, block_device_info=block_device_info,
+            power_on=power_on, **more)
 
     def _create_image(self, context, instance, *args, **kwargs):
         source = kwargs.get('fallback_from_host')
