@@ -37,7 +37,9 @@ WANTED = (
     # control plane
     'mariadb-server-core', 'mariadb-client-core', 'rabbitmq-server',
     # network
-    'openvswitch-switch', 'haproxy', 'radvd', 'dnsmasq-base', 'conntrack',
+    'openvswitch-switch', 'haproxy', 'radvd', 'dnsmasq-base',
+    # Its dhcp_release
+    'dnsmasq-utils', 'conntrack',
     'iputils-arping', 'iproute2', 'iptables', 'kmod', 'procps',
     # compute
     'libvirt-daemon-system', 'libvirt-clients', 'qemu-system-x86',

@@ -202,8 +202,9 @@ def neutron(cfg):
             'use_stderr': True,
             'state_path': f'{cfg.state}/neutron',
             'transport_url': 'rabbit://guest:guest@127.0.0.1:5672/',
-            # dnsmasq keeps an address from a new server as long as an old one
-            # that is deleted had it for; releasing leases fails here.
+            # dnsmasq keeps an address from a new server as long as one that
+            # is deleted has a lease of it. The agent releases leases; this
+            # is for those that it misses.
             'dhcp_lease_duration': 120,
             'core_plugin': 'ml2',
             # segments: it has ports without an address (ip_allocation).
