@@ -239,6 +239,17 @@ class Supervisor:
                 elif not program.restart and self._crashed(program, starts):
                     # Nova may hang after a fatal error.
                     self._fail(program, 'ended with a fatal error', starts)
+                elif time.monotonic() - begin > program.timeout and \
+                        program.idle_mark and program.name not in revived:
+                    # nova-compute, seen once: it ran and sent its reports,
+                    # and none of them arrived in the database.
+                    ui.note(f'{program.name} does not become ready in '
+                            f'{program.timeout} s; restarting it once')
+                    revived[program.name] = 1
+                    self.stop_program(program.name)
+                    starts[program.name] = self.log_size(program.name)
+                    self.start_program(program.name)
+                    begin = time.monotonic()
                 elif time.monotonic() - begin > program.timeout:
                     self._fail(program, 'runs, but does not become ready '
                                f'in {program.timeout} s', starts)
