@@ -147,7 +147,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             power_on=kwargs.get('power_on', True))
         guest = super()._create_guest_with_network(
             context, xml, instance, network_info, *args, **kwargs)
-        self._containers.launched(instance)
+        self._containers.startups.launched(instance)
         return guest
 
     def _build_share_metadata(self, dev, shares):
@@ -173,15 +173,15 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
     def _hard_reboot(self, context, instance, *args, **kwargs):
         if not self._containers.owns(instance):
             return super()._hard_reboot(context, instance, *args, **kwargs)
-        with self._containers.starting(instance):
+        with self._containers.startups.starting(instance):
             return super()._hard_reboot(context, instance, *args, **kwargs)
 
     def get_info(self, instance, use_cache=True):
         info = super().get_info(instance, use_cache=use_cache)
         # Asked often, so not by what would have to be read from the database
-        if not self._containers.is_starting(instance):
+        if not self._containers.startups.is_starting(instance):
             return info
-        return self._containers.info(instance, info)
+        return self._containers.startups.info(instance, info)
 
     def power_off(self, instance, timeout=0, retry_interval=0):
         if self._containers.owns(instance):
@@ -265,8 +265,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
     def _wait_for_running(self, instance):
         if not self._containers.owns(instance):
             return super()._wait_for_running(instance)
-        with self._containers.starting(instance):
-            self._containers.launched(instance)
+        with self._containers.startups.starting(instance):
+            self._containers.startups.launched(instance)
             return super()._wait_for_running(instance)
 
     def _cleanup_failed_instance_base(self, inst_base):

@@ -14,18 +14,15 @@
 
 import contextlib
 import functools
-import glob
 import os
 import sys
 import time
 
 from keystoneauth1 import exceptions as ksa_exceptions
-from nova.compute import power_state
 from nova.compute import task_states
 from nova import exception
 from nova import objects
 from nova.virt import driver as virt_driver
-from nova.virt import hardware
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 from oslo_utils import excutils
@@ -43,6 +40,7 @@ from nova_containervm import moves
 from nova_containervm import record
 from nova_containervm import serverspec
 from nova_containervm.snapshot import service as snapshot_service
+from nova_containervm import startups
 from nova_containervm import transports
 from nova_containervm import watcher
 
@@ -74,10 +72,7 @@ class ContainerOps:
         self.livemoves = livemoves.LiveMoves(self._images, self._bases,
                                              self.room)
         self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
-        # Servers that are being started. One that ends before Nova has seen
-        # it run counts as started all the same.
-        self._awaited: set[str] = set()
-        self._starting: set[str] = set()
+        self.startups = startups.Startups()
 
     # Which servers are ours
 
@@ -170,7 +165,7 @@ class ContainerOps:
         """Remove images and base VM images that no server needs."""
         if not (self.enabled and CONF.image_cache.remove_unused_base_images):
             return
-        records = record.all_here()
+        records = [rec for _directory, rec in record.all_here()]
         max_age = CONF.containervm.remove_unused_images_minimum_age_seconds
         in_use = {i.image_ref for i in all_instances}
         in_use.update(r.image_id for r in records)
@@ -195,7 +190,7 @@ class ContainerOps:
         self._check_creatable(instance, block_device_info)
         instance_dir = libvirt_utils.get_instance_path(instance)
         if self._has_come_back(instance_dir):
-            with self.starting(instance):
+            with self.startups.starting(instance):
                 yield objects.ImageMeta.from_instance(instance)
             return
         choices, image, known = self._images.choose(
@@ -229,7 +224,7 @@ class ContainerOps:
         for name, value in domain.HARDWARE.items():
             instance.system_metadata['image_' + name] = value
         instance.save()
-        with self.starting(instance):
+        with self.startups.starting(instance):
             yield objects.ImageMeta.from_instance(instance)
         LOG.info('Container server started in %.2f s: image %.2f s, '
                  'domain %.2f s', time.monotonic() - begin,
@@ -262,21 +257,6 @@ class ContainerOps:
                 flavor_size=instance.flavor.root_gb << 30,
                 image_size=(instance.flavor.root_gb << 30) - room + needed +
                 _LEAST_ROOM)
-
-    @contextlib.contextmanager
-    def starting(self, instance):
-        """Around what starts a server and waits for it. See :meth:`info`."""
-        self._awaited.add(instance.uuid)
-        try:
-            yield
-        finally:
-            self._awaited.discard(instance.uuid)
-            self._starting.discard(instance.uuid)
-
-    def launched(self, instance):
-        """From now on Nova waits until it sees the server run."""
-        if instance.uuid in self._awaited:
-            self._starting.add(instance.uuid)
 
     # Start
 
@@ -316,12 +296,9 @@ class ContainerOps:
     def room_of_shares(self):
         """Bytes that what servers write to shares may still grow by."""
         room = 0
-        for path in glob.glob(os.path.join(CONF.instances_path, '*',
-                                           record.FILE)):
-            directory = path.removesuffix(record.FILE)
+        for directory, rec in record.all_here():
             with contextlib.suppress(FileNotFoundError):
-                room += self._rootfs(directory,
-                                     record.Record.load(directory)).room()
+                room += self._rootfs(directory, rec).room()
         return room
 
     def configure_guest(self, guest, instance):
@@ -374,30 +351,6 @@ class ContainerOps:
         # Made here, so that it is nova's and not root's when libvirt's log
         # daemon opens it.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
-
-    def is_starting(self, instance) -> bool:
-        """Whether a server of ours is just being started."""
-        return instance.uuid in self._starting
-
-    def info(self, instance, info):
-        """Correct the state of a server that is just being started.
-
-        LibvirtDriver waits without end until it sees the server run; a
-        container may have ended before it looks.
-
-        :param info: an InstanceInfo
-        """
-        if info.state == power_state.SHUTDOWN and self._has_run(instance):
-            return hardware.InstanceInfo(state=power_state.RUNNING,
-                                         internal_id=info.internal_id)
-        return info
-
-    def _has_run(self, instance):
-        path = watcher.status_path(libvirt_utils.get_instance_path(instance))
-        try:
-            return bool(watcher.read_status(path).state)
-        except OSError:
-            return False
 
     def shutdown_timeout(self, instance, timeout):
         """How long to wait for a server's shutdown, in seconds.

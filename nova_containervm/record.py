@@ -114,17 +114,17 @@ def remembered(instance) -> Record | None:
                   int(stop_timeout))
 
 
-def all_here() -> list[Record]:
-    """The records of all servers that have a directory on this host.
+def all_here() -> list[tuple[str, Record]]:
+    """Directories and records of all servers that have one on this host.
 
     Those that are about to leave it, or may come back, are among them.
     """
     found = []
     for path in glob.glob(os.path.join(
-            glob.escape(CONF.instances_path), '*', DIRECTORY,
-            'server.json')):
+            glob.escape(CONF.instances_path), '*', FILE)):
+        directory = path.removesuffix('/' + FILE)
         try:
-            found.append(Record.load(os.path.dirname(os.path.dirname(path))))
+            found.append((directory, Record.load(directory)))
         except FileNotFoundError:
             # The server has just been deleted.
             continue

@@ -59,6 +59,8 @@ class DiskStore(store.ImageStore):
         ImageError; None: qcow2 is not taken
     """
 
+    _CONTENT = diskserver.DISK
+
     def __init__(self, root, *, compression='none', mkfs=mkerofs.COMMAND,
                  to_raw=None, **kwargs):
         super().__init__(root, access_mode='block', **kwargs)
@@ -74,18 +76,13 @@ class DiskStore(store.ImageStore):
     def _trees(self, record):
         return None
 
-    def _layer_ok(self, name, chain_id):
-        info = self.layer_info(name)
-        if info is None or info.get('chain_id') != chain_id \
-                or info.get('owner') != list(self._owner) \
-                or info.get('access_mode') != self._mode:
-            return False
-        try:
-            st = os.stat(self.path('layers', name, diskserver.DISK),
-                         follow_symlinks=False)
-        except OSError:
-            return False
-        return info.get('root') == _identity(st)
+    @staticmethod
+    def _identity(st):
+        """What of a disk would show that it is another or was written to.
+
+        Not its owner: libvirt gives it to QEMU, whoever that is today.
+        """
+        return [st.st_ino, st.st_mtime_ns, st.st_size]
 
     def _layer_problems(self, helper, name):
         info = self.layer_info(name)
@@ -170,7 +167,7 @@ class DiskStore(store.ImageStore):
             durable.write_json(self.path(place, 'layer.json'), {
                 'schema': store.SCHEMA, 'chain_id': chain,
                 'access_mode': self._mode, 'owner': list(self._owner),
-                'size': st.st_size, 'root': _identity(st),
+                'size': st.st_size, 'root': self._identity(st),
                 'sha256': taken['sha256'], 'compression': None,
                 'mkfs': None, 'unpacked': st.st_size, **about})
             with self._lock('store'):
@@ -233,7 +230,7 @@ class DiskStore(store.ImageStore):
         durable.write_json(self.path(directory, 'layer.json'), {
             'schema': store.SCHEMA, 'chain_id': chain,
             'access_mode': self._mode, 'owner': list(self._owner),
-            'size': made['bytes'], 'root': _identity(st),
+            'size': made['bytes'], 'root': self._identity(st),
             'sha256': made['sha256'], 'compression': self._compression,
             'mkfs': made['version'], 'entries': made['entries'],
             'unpacked': made['size'], 'file_caps': made['caps'],
@@ -254,11 +251,3 @@ class DiskStore(store.ImageStore):
             'config': plan.config, 'size': info['unpacked'],
             **{key: info[key] for key in ('entries', 'file_caps', 'passwd',
                                           'group')}})
-
-
-def _identity(st):
-    """What of a disk would show that it is another or was written to.
-
-    Not its owner: libvirt gives it to QEMU, whoever that is today.
-    """
-    return [st.st_ino, st.st_mtime_ns, st.st_size]

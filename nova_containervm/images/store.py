@@ -92,6 +92,8 @@ class ImageStore(upkeep.Upkeep):
 
     #: More arguments of a helper that runs without privilege.
     _options: tuple[str, ...] = ()
+    #: What a layer's directory holds.
+    _CONTENT = 'tree'
 
     def __init__(self, root, *, access_mode='mapped', owner=None,
                  limits=None, launch=None, architecture=None):
@@ -210,6 +212,11 @@ class ImageStore(upkeep.Upkeep):
         """layer.json of a layer's directory, or None."""
         return durable.read_json(self.path('layers', name, 'layer.json'))
 
+    @staticmethod
+    def _identity(st):
+        """What of a tree's root would show tampering with names in it."""
+        return [st.st_ino, st.st_mtime_ns, st.st_uid, st.st_gid, st.st_mode]
+
     def _layer_ok(self, name, chain_id):
         """Whether a published layer is there and not visibly tampered."""
         info = self.layer_info(name)
@@ -218,11 +225,11 @@ class ImageStore(upkeep.Upkeep):
                 or info.get('access_mode') != self._mode:
             return False
         try:
-            st = os.stat(self.path('layers', name, 'tree'),
+            st = os.stat(self.path('layers', name, self._CONTENT),
                          follow_symlinks=False)
         except OSError:
             return False
-        return info.get('root') == _identity(st)
+        return info.get('root') == self._identity(st)
 
     # -- filling ----------------------------------------------------------
 
@@ -364,7 +371,7 @@ class ImageStore(upkeep.Upkeep):
             'schema': SCHEMA, 'chain_id': chain, 'diff_id': diff_id,
             'access_mode': self._mode, 'owner': list(self._owner),
             'size': facts['size'], 'entries': facts['entries'],
-            'ignored_xattrs': facts['ignored'], 'root': _identity(st)})
+            'ignored_xattrs': facts['ignored'], 'root': self._identity(st)})
         self._reveal(directory, chain)
 
     def _reveal(self, directory, chain):
@@ -384,10 +391,5 @@ class ImageStore(upkeep.Upkeep):
 def short(chain_id):
     """Directory name of a layer."""
     return chain_id.partition(':')[2][:16]
-
-
-def _identity(st):
-    """What of a tree's root would show tampering with names in it."""
-    return [st.st_ino, st.st_mtime_ns, st.st_uid, st.st_gid, st.st_mode]
 
 

@@ -159,6 +159,16 @@ def remove_file(path):
 
 # -- a project of the filesystem ---------------------------------------------
 
+@contextlib.contextmanager
+def _opened(directory):
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                 | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 @privsep.ctx.entrypoint
 def limit_directory(directory, size):
     """Make a directory a project of its own, and limit it.
@@ -169,9 +179,7 @@ def limit_directory(directory, size):
     """
     directory = paths.own(directory)
     mounts.make_private(directory)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                 | os.O_CLOEXEC)
-    try:
+    with _opened(directory) as fd:
         project = _project(fd)
         if not project:
             project = _free_project(fd)
@@ -181,36 +189,26 @@ def limit_directory(directory, size):
         _quotactl(fd, _Q_SETQUOTA, project, _DQBLK.pack(
             size >> 10, size >> 10, 0, size // BYTES_PER_INODE,
             size // BYTES_PER_INODE, 0, 0, 0, _QIF_LIMITS))
-    finally:
-        os.close(fd)
 
 
 @privsep.ctx.entrypoint
 def release_directory(directory):
     """Take the limit of a directory away, which is empty or to be removed."""
     directory = paths.own(directory)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                 | os.O_CLOEXEC)
-    try:
+    with _opened(directory) as fd:
         project = _project(fd)
         if project:
             _quotactl(fd, _Q_SETQUOTA, project, _DQBLK.pack(
                 0, 0, 0, 0, 0, 0, 0, 0, _QIF_LIMITS))
-    finally:
-        os.close(fd)
 
 
 @privsep.ctx.entrypoint
 def room_in_directory(directory):
     """What may still be written to a limited directory, in bytes."""
     directory = paths.own(directory)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                 | os.O_CLOEXEC)
-    try:
+    with _opened(directory) as fd:
         hard, used = _use(fd, _project(fd))
         return max(0, hard - used)
-    finally:
-        os.close(fd)
 
 
 @privsep.ctx.entrypoint
@@ -220,15 +218,12 @@ def probe_project_quota(directory):
     :returns: ``ext4``, ``xfs`` or another, or None for one without
     """
     directory = paths.own(directory)
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-                 | os.O_CLOEXEC)
-    try:
-        _use(fd, 0)
-        _fsxattr(fd)
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
+    with _opened(directory) as fd:
+        try:
+            _use(fd, 0)
+            _fsxattr(fd)
+        except OSError:
+            return None
     return processutils.execute('stat', '--file-system', '--format=%T',
                                 directory)[0].strip()
 

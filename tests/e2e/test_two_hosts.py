@@ -61,6 +61,14 @@ def networks(cloud, *names):
             for name in names]
 
 
+def live_migrate(cloud, made, name, timeout):
+    cloud.compute.live_migrate_server(made.id, host=name,
+                                      block_migration='auto')
+    cloud.until(lambda: cloud.compute.get_server(made.id),
+                lambda s: s.status == 'ACTIVE' and s.compute_host == name,
+                timeout, 'end of live migration')
+
+
 def test_servers_reach_each_other(placed, probe, plain_image, cloud):
     """By the network of the project, from one host to the other."""
     here = placed(probe, FIRST, networks=networks(cloud, 'public', 'private'))
@@ -109,12 +117,7 @@ def test_live_migration(placed, plain_image, cloud, host, second_host):
     made = placed(plain_image('qcow2'), FIRST)
     assert answers(cloud, made)
     for target, source in ((second_host, host), (host, second_host)):
-        name = target.name or FIRST
-        cloud.compute.live_migrate_server(made.id, host=name,
-                                          block_migration='auto')
-        cloud.until(lambda: cloud.compute.get_server(made.id),
-                    lambda s, name=name: s.status == 'ACTIVE' and
-                    s.compute_host == name, 120, 'end of live migration')
+        live_migrate(cloud, made, target.name or FIRST, timeout=120)
         assert answers(cloud, made)
         assert target.domains() and not source.domains()
         # The guest has not started again.
@@ -197,12 +200,7 @@ def test_container_live_migration(placed, probe, cloud, host, second_host):
     before = cloud_lib.shell(address, BOOT_ID)
     cloud_lib.shell(address, 'echo kept >/srv/data/file')
     for target, source in ((second_host, host), (host, second_host)):
-        name = target.name or FIRST
-        cloud.compute.live_migrate_server(made.id, host=name,
-                                          block_migration='auto')
-        cloud.until(lambda: cloud.compute.get_server(made.id),
-                    lambda s, name=name: s.status == 'ACTIVE' and
-                    s.compute_host == name, 180, 'end of live migration')
+        live_migrate(cloud, made, target.name or FIRST, timeout=180)
         assert cloud_lib.shell(address, BOOT_ID) == before
         assert cloud_lib.shell(address, 'cat /srv/data/file') == 'kept\n'
         assert target.domains() and not source.domains()

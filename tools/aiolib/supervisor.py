@@ -232,10 +232,7 @@ class Supervisor:
                     waiting.remove(program)
                 elif program.hangs and revived.get(program.name, 0) < 3 \
                         and self._crashed(program, starts):
-                    revived[program.name] = revived.get(program.name, 0) + 1
-                    self.stop_program(program.name)
-                    starts[program.name] = self.log_size(program.name)
-                    self.start_program(program.name)
+                    self._revive(program, revived, starts)
                 elif not program.restart and self._crashed(program, starts):
                     # Nova may hang after a fatal error.
                     self._fail(program, 'ended with a fatal error', starts)
@@ -245,16 +242,19 @@ class Supervisor:
                     # and none of them arrived in the database.
                     ui.note(f'{program.name} does not become ready in '
                             f'{program.timeout} s; restarting it once')
-                    revived[program.name] = 1
-                    self.stop_program(program.name)
-                    starts[program.name] = self.log_size(program.name)
-                    self.start_program(program.name)
+                    self._revive(program, revived, starts)
                     begin = time.monotonic()
                 elif time.monotonic() - begin > program.timeout:
                     self._fail(program, 'runs, but does not become ready '
                                f'in {program.timeout} s', starts)
             if waiting:
                 time.sleep(0.25)
+
+    def _revive(self, program, revived, starts):
+        revived[program.name] = revived.get(program.name, 0) + 1
+        self.stop_program(program.name)
+        starts[program.name] = self.log_size(program.name)
+        self.start_program(program.name)
 
     def _crashed(self, program, starts):
         path = self.cfg.log / f'{program.name}.log'
