@@ -67,10 +67,12 @@ class Cloud:
             if server.status == 'ERROR' and status != 'ERROR':
                 raise AssertionError('%s: %s' % (server.name, server.fault))
             if time.monotonic() > deadline:
+                ports = [(p.status, p.binding_vif_type) for p in
+                         self.sdk.network.ports(device_id=server.id)]
                 raise AssertionError(
-                    '%s is %s/%s, not %s; its console:\n%s' % (
+                    '%s is %s/%s, not %s; ports: %s; its console:\n%s' % (
                         server.name, server.status, server.task_state,
-                        status, self.console(server)[-3000:]))
+                        status, ports, self.console(server)[-3000:]))
             time.sleep(0.5)
 
     def console(self, server):

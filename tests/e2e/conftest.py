@@ -226,7 +226,7 @@ def probe(cloud, builder):
 def clean_host(configured, host, request):
     """Nothing that the test has made is on the host after it."""
     before = host.state()
-    request.node.log_begin = aio.log_size('nova-compute')
+    request.node.log_begin = {name: aio.log_size(name) for name in LOGS}
     yield
     if getattr(request.node, 'failed_call', False):
         # What is left of a failed test would only hide why it failed.
@@ -234,9 +234,20 @@ def clean_host(configured, host, request):
     host.assert_as_before(before)
 
 
+# Services whose log may say why a test failed
+LOGS = ('nova-compute', 'neutron-ovs-agent', 'neutron-dhcp-agent')
+
 # A line of a log that says what is wrong; not one of a traceback
 _BAD = re.compile(r'\S+ \S+ \d+ (WARNING|ERROR|CRITICAL) \S+ '
                   r'(\[[^]]*\] ?)*+[^ [](?!raceback)')
+
+
+def _complaints(name, begin):
+    """The last lines of a service's log that say what is wrong."""
+    found = [line[:400] for line in aio.log(name, begin).splitlines()
+             if _BAD.match(line)
+             and 'neutronclient' not in line and 'privsep log' not in line]
+    return found[-20:]
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -247,13 +258,24 @@ def pytest_runtest_makereport(item, call):
         return
     if call.when != 'teardown':
         item.failed_call = True
-    begin = getattr(item, 'log_begin', None)
-    if begin is not None:
-        bad = [line[:400]
-               for line in aio.log('nova-compute', begin).splitlines()
-               if _BAD.match(line)
-               and 'neutronclient' not in line and 'privsep log' not in line]
-        report.sections.append(('nova-compute', '\n'.join(bad[-20:])))
+    for name, begin in getattr(item, 'log_begin', {}).items():
+        report.sections.append((name, '\n'.join(_complaints(name, begin))))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The failures again, in a few lines each: a CI shows only the last."""
+    failed = [report for kind in ('failed', 'error')
+              for report in terminalreporter.stats.get(kind, ())]
+    for report in failed[:4]:
+        terminalreporter.write_sep('-', '%s (%s, %d s)' % (
+            report.nodeid, report.when, report.duration))
+        crash = getattr(report.longrepr, 'reprcrash', None)
+        terminalreporter.write_line(
+            (crash.message if crash else str(report.longrepr))[:500])
+        for name, text in report.sections:
+            if name in LOGS:
+                for line in text.splitlines()[-2:]:
+                    terminalreporter.write_line('%s: %s' % (name, line[:300]))
 
 
 @contextlib.contextmanager

@@ -69,6 +69,7 @@ def test_nginx(server, image, cloud, host):
     assert cloud_lib.http_get(cloud.address(made), timeout=BOOT)[0] == 200
 
 
+@pytest.mark.slow
 def test_one_shot(server, image, cloud):
     made = server(image('exit3'), wait=None)
     cloud.wait(made, 'SHUTOFF', BOOT)
