@@ -91,6 +91,8 @@ def up(cfg):
             secondhost.make_dirs(cfg)
         host.open_kvm(record)
         virt_type = virt.virt_type(cfg)
+        if virt_type == 'qemu':
+            virt.hide_kvm(cfg)
         changed = configure(cfg, record, name, virt_type)
         remark(f'virt_type {virt_type}, {name}')
         if running and changed:
@@ -263,7 +265,7 @@ def stop(cfg, sup, undefine=False):
     volumes.detach(cfg)
     network.clean(cfg)
     sup.shutdown()
-    virt.remove_definitions()
+    virt.remove_mounts()
 
 
 def stop_servers(cfg, running):
@@ -350,8 +352,7 @@ def clean_leftovers(cfg):
     mounts = secondhost.mounts_below(cfg.dir)
     for mount in reversed(mounts):
         ui.run(['umount', '--lazy', mount], check=False)
-    if virt.remove_definitions():
-        mounts.append(str(virt.DEFINITIONS))
+    mounts += virt.remove_mounts()
     if mounts:
         found.append(f'{len(mounts)} mounts')
     if shutil.which('ip'):

@@ -11,7 +11,6 @@
 # under the License.
 """Whether KVM works here, and the guests on this host."""
 
-import os
 import pathlib
 import subprocess
 import tempfile
@@ -19,8 +18,10 @@ import tempfile
 from aiolib import nodes
 from aiolib import ui
 
+KVM = pathlib.Path('/dev/kvm')
 DEFINITIONS = pathlib.Path('/etc/libvirt/qemu')
-_OURS = 'libvirt-domains'
+# What of a cloud's state is mounted on them
+_OURS = {DEFINITIONS: 'libvirt-domains', KVM: 'no-kvm'}
 URI = ('virsh', '--connect', 'qemu:///system')
 # A boot sector in real mode: write 0x10 to port 0xf4 and halt.
 #   mov al, 0x10 ; out 0xf4, al ; hlt ; jmp $-1
@@ -36,7 +37,7 @@ def kvm_works():
     second for this. QEMU's isa-debug-exit device makes (0x10 << 1) | 1 the
     exit status.
     """
-    if not os.path.exists('/dev/kvm'):
+    if not KVM.is_char_device():
         return False
     with tempfile.TemporaryDirectory() as directory:
         disk = pathlib.Path(directory) / 'boot'
@@ -67,6 +68,23 @@ def virt_type(cfg):
     return kept.read_text().strip()
 
 
+def hide_kvm(cfg):
+    """Hide a KVM that runs no guests from libvirtd.
+
+    libvirtd tests QEMU with it, and again for every domain whenever QEMU's
+    user may not open it as its own may: minutes for each server. The group
+    changes behind our back where containers share the device.
+
+    A file on a read-only mount is one that not even root may write to.
+    """
+    if _mounts(KVM) or not KVM.is_char_device() or kvm_works():
+        return
+    ours = cfg.state / _OURS[KVM]
+    ours.touch(mode=0o400)
+    ui.run(['mount', '--bind', ours, KVM])
+    ui.run(['mount', '-o', 'remount,bind,ro', KVM])
+
+
 def own_definitions(cfg):
     """Give libvirtd a directory of ours for the definitions of domains.
 
@@ -74,28 +92,34 @@ def own_definitions(cfg):
     domains of somebody else, or of an all-in-one whose directory was removed
     while it ran. With those and a new database nova-compute does not start.
     """
-    ours = cfg.state / _OURS
+    ours = cfg.state / _OURS[DEFINITIONS]
     ours.mkdir(mode=0o700, exist_ok=True)
-    remove_definitions()
+    _unmount(DEFINITIONS)
     DEFINITIONS.mkdir(parents=True, exist_ok=True)
     ui.run(['mount', '--bind', ours, DEFINITIONS])
 
 
-def remove_definitions():
-    """Undo own_definitions(); say whether there was something to undo.
+def remove_mounts():
+    """Undo hide_kvm() and own_definitions(); return what was undone.
 
     That of another all-in-one, too: of two only one can run.
     """
-    done = False
+    return [str(path) for path in _OURS if _unmount(path)]
+
+
+def _unmount(path):
+    count = _mounts(path)
+    for _ in range(count):
+        ui.run(['umount', '--lazy', path])
+    return count
+
+
+def _mounts(path):
+    """Return how often something of an all-in-one is mounted there."""
     mounts = pathlib.Path('/proc/self/mountinfo').read_text()
-    for line in mounts.splitlines():
-        fields = line.split()
-        if fields[4] != str(DEFINITIONS):
-            continue
-        if f'/{_OURS}' in fields[3]:
-            ui.run(['umount', '--lazy', DEFINITIONS])
-            done = True
-    return done
+    fields = [line.split(' ') for line in mounts.splitlines()]
+    return sum(f[4] == str(path) and f'/{_OURS[path]}' in f[3]
+               for f in fields)
 
 
 def domains(node):
