@@ -22,6 +22,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import os
+import pathlib
 import platform
 import re
 import tempfile
@@ -166,7 +167,7 @@ def _manifest(base: basevm.BaseVM) -> Findings:
 
 def check_processors(connection) -> Findings:
     """KVM, and whether it is used."""
-    present = os.path.exists(_KVM)
+    present = pathlib.Path(_KVM).is_char_device()
     wanted = CONF.libvirt.virt_type == 'kvm'
     if wanted and not present:
         yield Finding(

@@ -187,7 +187,7 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         if self._containers.owns(instance):
             # Nova stops a server before it calls rescue(), which is too late.
             if instance.task_state == task_states.RESCUING:
-                self._containers.refuse_rescue(instance)
+                self._containers.refusals.rescue(instance)
             timeout = self._containers.shutdown_timeout(instance, timeout)
         super().power_off(instance, timeout=timeout,
                           retry_interval=retry_interval)
@@ -284,22 +284,18 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
     def rescue(self, context, instance, network_info, image_meta,
                rescue_password, block_device_info, share_info):
         if self._containers.owns(instance):
-            self._containers.refuse_rescue(instance)
+            self._containers.refusals.rescue(instance)
         return super().rescue(context, instance, network_info, image_meta,
                               rescue_password, block_device_info, share_info)
 
     def suspend(self, context, instance):
         if self._containers.owns(instance):
-            self._containers.check_suspend(instance)
+            self._containers.refusals.check_suspend(instance)
         super().suspend(context, instance)
 
     def set_admin_password(self, instance, new_pass):
         if self._containers.owns(instance):
-            # Nova sets the server to ERROR for anything else.
-            self._containers.refuse_as(
-                exception.SetAdminPasswdNotSupported, instance,
-                'have its password changed',
-                'a container has no administrator account')
+            self._containers.refusals.set_admin_password(instance)
         super().set_admin_password(instance, new_pass)
 
     def check_can_live_migrate_destination(self, context, instance,

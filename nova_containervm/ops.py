@@ -38,6 +38,7 @@ from nova_containervm import imageservice
 from nova_containervm import livemoves
 from nova_containervm import moves
 from nova_containervm import record
+from nova_containervm import refusals
 from nova_containervm import serverspec
 from nova_containervm.snapshot import service as snapshot_service
 from nova_containervm import startups
@@ -73,6 +74,7 @@ class ContainerOps:
                                              self.room)
         self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
         self.startups = startups.Startups()
+        self.refusals = refusals.Refusals(self._watcher)
 
     # Which servers are ours
 
@@ -388,48 +390,6 @@ class ContainerOps:
         rec = record.Record.find(instance_dir)
         if rec is not None:
             self._rootfs(instance_dir, rec).release()
-
-    @staticmethod
-    def refuse(instance, operation, reason):
-        """Refuse an operation.
-
-        :raises errors.OperationNotSupported: always
-        """
-        raise errors.OperationNotSupported(
-            instance_uuid=instance.uuid, operation=operation, reason=reason)
-
-    def refuse_rescue(self, instance):
-        """Refuse a rescue, and keep the server as it is.
-
-        Nova sets a server to ERROR whatever its rescue fails with. Nothing
-        has happened to this one, so that is taken back.
-
-        :raises errors.OperationNotSupported: always
-        """
-        self._watcher.restore(instance.uuid, instance.vm_state)
-        self.refuse(instance, 'be rescued', 'its root disk holds no operating '
-                    'system; use "openstack server rebuild" instead')
-
-    def check_suspend(self, instance):
-        """Refuse to suspend a server whose memory cannot be saved.
-
-        :raises exception.InstanceFaultRollback: it stays as it is
-        """
-        try:
-            livemoves.check_suspend(instance)
-        except errors.OperationNotSupported as e:
-            raise exception.InstanceFaultRollback(inner_exception=e)
-
-    def refuse_as(self, error, instance, operation, reason):
-        """Refuse an operation with the exception that Nova expects there.
-
-        :param error: a class of nova.exception
-        :raises error: always
-        """
-        try:
-            self.refuse(instance, operation, reason)
-        except errors.OperationNotSupported as e:
-            raise error(e.format_message())
 
 
 def _end_threads(host):

@@ -150,7 +150,7 @@ class DoctorTestCase(base.BaseTestCase):
     def test_kvm(self, virt_type, present, level):
         self.set('virt_type', virt_type, 'libvirt')
         with mock.patch.object(
-                doctor, '_KVM', self.path if present else '/nowhere/kvm'):
+                doctor, '_KVM', '/dev/null' if present else '/nowhere/kvm'):
             self.assertEqual([(level, 'KVM')],
                              levels(doctor.check_processors(None)))
 
