@@ -19,6 +19,7 @@ import pwd
 import re
 import subprocess
 import time
+import typing
 import xml.etree.ElementTree as etree
 
 from tests.e2e import aio
@@ -34,12 +35,21 @@ def _run(*command):
                           text=True).stdout
 
 
-def _nova_compute():
-    """User, programs and settings of the running nova-compute.
+class NovaCompute(typing.NamedTuple):
+    """The running nova-compute.
 
-    :returns: uid, the directory that it is run from, and the arguments that
-        name its configuration
+    :param directory: that it is run from
+    :param settings: the arguments that name its configuration
     """
+
+    pid: int
+    uid: int
+    directory: str
+    settings: list
+
+
+def nova_compute():
+    """Find it."""
     for entry in pathlib.Path('/proc').iterdir():
         if not entry.name.isdigit():
             continue
@@ -51,8 +61,9 @@ def _nova_compute():
         names = [os.path.basename(word) for word in words[:2]]
         if 'nova-compute' in names:
             at = names.index('nova-compute')
-            return uid, os.path.dirname(words[at]), [
-                word for word in words[at + 1:] if word]
+            return NovaCompute(
+                int(entry.name), uid, os.path.dirname(words[at]),
+                [word for word in words[at + 1:] if word])
     raise AssertionError('nova-compute does not run')
 
 
@@ -99,7 +110,7 @@ class Host:
 
         :param name: a program beside nova-compute
         """
-        uid, directory, settings = _nova_compute()
+        _pid, uid, directory, settings = nova_compute()
         user = pwd.getpwuid(uid)
         return subprocess.run(
             [os.path.join(directory, name), *settings, *arguments],
