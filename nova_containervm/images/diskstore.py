@@ -29,7 +29,6 @@ import os
 import time
 import uuid
 
-from nova_containervm.images import archive
 from nova_containervm.images import build
 from nova_containervm.images import diskfile
 from nova_containervm.images import diskserver
@@ -110,13 +109,7 @@ class DiskStore(store.ImageStore):
             return
         with self.session() as (helper, path):
             sink = build.Sink(helper, path, self._limits, 'spool')
-            try:
-                found = archive.Scanner(sink, self._limits).scan(chunks)
-                sink.settle()
-            except BaseException:
-                sink.abandon()
-                raise
-            plan = build.plan(found, ref, self._architecture, self._limits)
+            plan = self._scan(sink, chunks, ref)
             if not plan.layers:
                 raise errors.NotAnImage('the image has no layers: there is '
                                         'nothing in it that could be run')

@@ -317,19 +317,23 @@ class ImageStore(upkeep.Upkeep):
                     helper.close()
 
     def _fill(self, image_id, record, fetch, ref):
+        chunks = diskfile.no_disk(fetch())
         with self.session() as (helper, path):
             sink = build.Sink(helper, path, self._limits)
-            try:
-                chunks = diskfile.no_disk(fetch())
-                found = archive.Scanner(sink, self._limits).scan(chunks)
-                sink.settle()
-            except BaseException:
-                sink.abandon()
-                raise
-            plan = build.plan(found, ref, self._architecture, self._limits)
+            plan = self._scan(sink, chunks, ref)
             with self._lock('store'):
                 self._publish(image_id, record, ref, plan, sink, helper,
                               path)
+
+    def _scan(self, sink, chunks, ref):
+        """Read an archive into a sink; return the plan for its image."""
+        try:
+            found = archive.Scanner(sink, self._limits).scan(chunks)
+            sink.settle()
+        except BaseException:
+            sink.abandon()
+            raise
+        return build.plan(found, ref, self._architecture, self._limits)
 
     def _publish(self, image_id, record, ref, plan, sink, helper, place):
         existing = {c: 'layers/' + short(c) for c in plan.chain_ids

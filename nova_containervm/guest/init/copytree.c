@@ -14,7 +14,8 @@
 
 #include "copytree.h"
 
-#include <dirent.h>
+#include "dirlist.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -208,32 +209,14 @@ static int copy_entry(struct copy *copy, int from, int to, const char *name)
     return copy_special(from, to, name, &info);
 }
 
-static bool is_dots(const char *name)
-{
-    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
-}
-
-/* A stream that leaves FD itself open. */
-static DIR *open_stream(int fd)
-{
-    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *stream = own < 0 ? NULL : fdopendir(own);
-
-    if (own >= 0 && !stream)
-        close(own);
-    return stream;
-}
-
 static int copy_directory(struct copy *copy, int from, int to)
 {
     size_t length = strlen(copy->where);
-    DIR *stream = open_stream(from);
+    DIR *stream = dirlist_open(from);
     struct dirent *entry;
     int result = stream ? 0 : -1;
 
-    while (result == 0 && (errno = 0, entry = readdir(stream))) {
-        if (is_dots(entry->d_name))
-            continue;
+    while (result == 0 && (entry = dirlist_next(stream))) {
         if (length + strlen(entry->d_name) + 2 > PATH_MAX) {
             errno = ENAMETOOLONG;
             result = -1;
@@ -277,13 +260,11 @@ int copytree(int from, int to, char *where, size_t size)
 
 int copytree_clear(int directory)
 {
-    DIR *stream = open_stream(directory);
+    DIR *stream = dirlist_open(directory);
     struct dirent *entry;
     int result = stream ? 0 : -1;
 
-    while (result == 0 && (errno = 0, entry = readdir(stream))) {
-        if (is_dots(entry->d_name))
-            continue;
+    while (result == 0 && (entry = dirlist_next(stream))) {
         result = unlinkat(directory, entry->d_name, 0);
         if (result < 0 && errno == EISDIR) {
             int inner = openat(directory, entry->d_name,

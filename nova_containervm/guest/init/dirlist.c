@@ -14,7 +14,6 @@
 
 #include "dirlist.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -26,10 +25,9 @@ static int compare(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* A stream that leaves FD itself open. */
-static DIR *open_stream(int fd)
+DIR *dirlist_open(int directory)
 {
-    int own = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int own = openat(directory, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *stream = own < 0 ? NULL : fdopendir(own);
 
     if (own >= 0 && !stream)
@@ -37,17 +35,26 @@ static DIR *open_stream(int fd)
     return stream;
 }
 
+struct dirent *dirlist_next(DIR *stream)
+{
+    struct dirent *entry;
+
+    do {
+        errno = 0;
+        entry = readdir(stream);
+    } while (entry && (strcmp(entry->d_name, ".") == 0 ||
+                       strcmp(entry->d_name, "..") == 0));
+    return entry;
+}
+
 char **dirlist_read(int directory)
 {
-    DIR *stream = open_stream(directory);
+    DIR *stream = dirlist_open(directory);
     size_t count = 0, size = 64;
     char **names = stream ? calloc(size, sizeof(*names)) : NULL;
     struct dirent *entry;
 
-    while (names && (errno = 0, entry = readdir(stream))) {
-        if (strcmp(entry->d_name, ".") == 0 ||
-            strcmp(entry->d_name, "..") == 0)
-            continue;
+    while (names && (entry = dirlist_next(stream))) {
         if (count + 2 > size) {
             char **grown = realloc(names, (size *= 2) * sizeof(*names));
             if (!grown)

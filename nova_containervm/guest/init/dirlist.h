@@ -16,6 +16,16 @@
 #ifndef CVM_DIRLIST_H
 #define CVM_DIRLIST_H
 
+#include <dirent.h>
+
+/* A stream of what is in the open directory, which stays open and where it
+ * is. NULL with errno. */
+DIR *dirlist_open(int directory);
+
+/* The next entry that is neither "." nor "..". NULL at the end, with errno 0,
+ * or with an error. */
+struct dirent *dirlist_next(DIR *stream);
+
 /* Names in the open directory, sorted, the last followed by NULL; for
  * dirlist_free(). NULL with errno. */
 char **dirlist_read(int directory);

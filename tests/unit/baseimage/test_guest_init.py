@@ -24,8 +24,9 @@ import unittest
 from nova_containervm.baseimage import guestinit
 
 HARNESS = pathlib.Path(__file__).with_name('harness.c')
-SOURCES = ('contract.c', 'copytree.c', 'env.c', 'health_state.c', 'json.c',
-           'mountopts.c', 'netlink.c', 'restart.c', 'signature.c', 'text.c')
+SOURCES = ('contract.c', 'copytree.c', 'dirlist.c', 'env.c',
+           'health_state.c', 'json.c', 'mountopts.c', 'netlink.c',
+           'restart.c', 'signature.c', 'text.c')
 
 MINIMAL = {
     'CVM_VERSION': '1', 'CVM_TRANSPORT': '9p', 'CVM_ARGC': '2',
