@@ -89,7 +89,7 @@ class Cloud:
                           lambda log: text in log, timeout,
                           '%r on the console' % text)
 
-    def wait_metadata(self, server, key, value, timeout=30):
+    def wait_metadata(self, server, key, value, timeout=60):
         """Wait until the server's metadata has this value."""
         return self.until(
             lambda: self.compute.get_server(server.id).metadata,
@@ -124,13 +124,13 @@ class Cloud:
         self.compute.delete_server(server.id, ignore_missing=True)
         self.compute.wait_for_delete(server, interval=0.5, wait=timeout)
 
-    def wait_volume(self, volume, status, timeout=60):
+    def wait_volume(self, volume, status, timeout=120):
         """Wait for a volume's status; return the volume."""
         return self.until(lambda: self.volumes.get_volume(volume.id),
                           lambda now: now.status == status, timeout,
                           'volume that is ' + status)
 
-    def delete_volume(self, volume, timeout=60):
+    def delete_volume(self, volume, timeout=120):
         """Delete a volume, once it is detached, and wait until it is gone."""
         self.until(lambda: self.volumes.find_volume(volume.id),
                    lambda now: now is None or now.status in (

@@ -188,7 +188,7 @@ class Host:
                 found.add('%s of %s' % (path.parts[3], backing))
         return found
 
-    def assert_as_before(self, before, timeout=30):
+    def assert_as_before(self, before, timeout=60):
         """Wait until nothing is left, and fail with what is."""
         deadline = time.monotonic() + timeout
         while True:

@@ -50,7 +50,7 @@ def test_combination(server, probe, cloud, host, configured, profile):
                         else 0o600)
 
     cloud.compute.stop_server(made.id)
-    cloud.wait(made, 'SHUTOFF', 30)
+    cloud.wait(made, 'SHUTOFF')
     cloud.wait_metadata(made, 'containervm_exit_code',
                         str(containers.STOPPED_CODE))
     for disk in host.disk_files(made.id):

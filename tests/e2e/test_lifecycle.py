@@ -54,7 +54,7 @@ def boot_id(address):
 # One-shots
 
 def test_one_shot_is_shutoff_by_itself(server, probe, cloud):
-    """Within 10 s of its end, with its exit code on record."""
+    """Long before Nova looks by itself, and with its exit code on record."""
     made = server(probe, wait=None, flavor='c1.tiny', metadata={
         'containervm_command':
             'sh -c "echo working; sleep 3; echo the end; exit 3"'})
@@ -63,10 +63,11 @@ def test_one_shot_is_shutoff_by_itself(server, probe, cloud):
     while 'the end' not in cloud.console(made):
         before_end = time.monotonic()
         time.sleep(0.2)
-    made = cloud.ends_by_itself(made, 30)
+    made = cloud.ends_by_itself(made)
     took = time.monotonic() - before_end
     print('SHUTOFF %.1f s after the end at most' % took)
-    assert took < 10
+    # Nova compares power states every 10 minutes.
+    assert took < 120
     shown = json.loads(aio.openstack('server', 'show', '-f', 'json', made.id))
     assert shown['properties']['containervm_exit_code'] == '3'
     assert shown['OS-EXT-STS:power_state'] == 4
@@ -116,7 +117,7 @@ trap 'echo got TERM; exit 8' TERM; echo ready; while :; do sleep 1; done"]
     took = stop(cloud, made)
     print('stopped in %.1f s' % took)
     # Two seconds are the program's own.
-    assert 2 < took < 10
+    assert took > 2
     console = cloud.console(made)
     assert 'got USR1' in console
     assert 'bye' in console
@@ -133,7 +134,8 @@ def test_stop_kills_what_does_not_end(server, probe, cloud):
     cloud.wait_console(made, 'ready')
     took = stop(cloud, made)
     print('stopped in %.1f s' % took)
-    assert 3 < took < 13
+    # Nova's own patience is 60 s.
+    assert 3 < took < 50
     assert 'no' in cloud.console(made).splitlines()
     cloud.wait_metadata(made, 'containervm_exit_code', '137')
 
@@ -144,7 +146,9 @@ def test_stop_and_start_keep_writes(running, cloud, host):
     cloud_lib.shell(address, 'echo written >/srv/data/stopped')
     took = stop(cloud, running)
     print('stopped in %.1f s' % took)
-    assert took < 10
+    # Not killed
+    cloud.wait_metadata(running, 'containervm_exit_code',
+                        str(containers.STOPPED_CODE))
     for disk in host.disk_files(running.id):
         host.check_disk(disk)
     cloud.compute.start_server(running.id)
