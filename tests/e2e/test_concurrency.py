@@ -16,6 +16,8 @@
 import re
 import subprocess
 
+import pytest
+
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import host as host_lib
@@ -48,6 +50,30 @@ def test_concurrent_creates_share_one_download(
     later = server(image, flavor='c1.tiny')
     cloud_lib.http_get(cloud.address(later))
     assert downloads(image, begin) == 0
+
+
+@pytest.mark.slow
+def test_an_image_cached_beforehand_is_not_downloaded(
+        server, builder, upload, cloud):
+    """``openstack aggregate cache image``."""
+    image = upload('cached', builder.probe('RUN echo cached >/new\n'))
+    begin = aio.log_size('glance')
+    aggregate = cloud.compute.create_aggregate(
+        name='e2e-' + image.id, availability_zone=None)
+    hosts = {h.host for h in cloud.compute.services(binary='nova-compute')}
+    try:
+        for name in hosts:
+            cloud.compute.add_host_to_aggregate(aggregate, name)
+        cloud.compute.aggregate_precache_images(aggregate, image.id)
+        cloud.until(lambda: downloads(image, begin),
+                    lambda count: count == len(hosts), 60, 'download')
+    finally:
+        for name in hosts:
+            cloud.compute.remove_host_from_aggregate(aggregate, name)
+        cloud.compute.delete_aggregate(aggregate)
+    made = server(image, flavor='c1.tiny')
+    assert cloud_lib.shell(cloud.address(made), 'cat /new') == 'cached\n'
+    assert downloads(image, begin) == len(hosts)
 
 
 def written(made):
