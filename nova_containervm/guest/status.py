@@ -120,7 +120,9 @@ def _text(report, key):
     value = report.get(key)
     if not isinstance(value, str):
         return ''
-    return ''.join(c if c.isprintable() else '?' for c in value)[:TEXT_MAX]
+    # What a program writes ends with a newline.
+    return ''.join(c if c.isprintable() else '?'
+                   for c in value.strip())[:TEXT_MAX]
 
 
 def _time(report):

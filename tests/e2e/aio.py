@@ -13,10 +13,14 @@
 
 """The all-in-one under test, driven by its command."""
 
+import contextlib
 import functools
+import os
 import pathlib
 import re
+import signal
 import subprocess
+import time
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = str(CHECKOUT / 'tools' / 'aio')
@@ -93,3 +97,59 @@ def image(name):
 def base_image(kind):
     """Build a base VM image, if need be; return the path of its disk."""
     return run('base-image', kind).stdout.strip().splitlines()[-1]
+
+
+def _supervisor(*arguments):
+    """Ask the supervisor of the services; return its answer."""
+    # It has its own idea of exit statuses.
+    return subprocess.run(
+        [str(directory() / 'venv' / 'bin' / 'supervisorctl'),
+         '--configuration', str(directory() / 'etc' / 'supervisord.conf'),
+         *arguments], capture_output=True, text=True).stdout
+
+
+def pid(name):
+    """Process id of a service, for :func:`kill`."""
+    return int(_supervisor('pid', name))
+
+
+def kill(name, process=None):
+    """``kill -9`` of a service's main process; its helpers stay.
+
+    :param process: its id, where every moment counts
+    """
+    os.kill(process or pid(name), signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while 'RUNNING' in _supervisor('status', name):
+        assert time.monotonic() < deadline, '%s still runs' % name
+        time.sleep(0.1)
+
+
+def stop(name):
+    """Stop a service as the supervisor does."""
+    _supervisor('stop', name)
+
+
+def start(name):
+    """Start a service that does not run, and wait until it serves."""
+    if name == 'nova-compute':
+        # With the settings that it had.
+        run('reconfigure')
+    else:
+        run('restart', name)
+
+
+@contextlib.contextmanager
+def without(name, process=None):
+    """A service is down. nova-compute has died of ``kill -9``.
+
+    :param process: as for :func:`kill`
+    """
+    try:
+        if name == 'nova-compute':
+            kill(name, process)
+        else:
+            stop(name)
+        yield
+    finally:
+        start(name)

@@ -23,6 +23,7 @@ from aiolib import database
 from aiolib import host
 from aiolib import packages
 from aiolib import steps
+from aiolib import supervisor
 from aiolib import ui
 from images import build
 
@@ -88,9 +89,7 @@ def run(cfg):
         tour.show('openstack', 'server', 'delete', '--wait', SERVER)
     _image(tour, archive)
     begin = time.monotonic()
-    tour.show('openstack', 'server', 'create', '--image', IMAGE, '--flavor',
-              'c1.small', '--network', 'public', '--wait', '-c', 'status',
-              '-c', 'addresses', '-c', 'fault', SERVER)
+    _server(cfg, tour)
     shown = json.loads(tour.quiet('openstack', 'server', 'show', '-f', 'json',
                                   '-c', 'addresses', '-c', 'status', SERVER)
                        or '{}')
@@ -140,6 +139,21 @@ def _image(tour, archive):
     tour.show('openstack', 'image', 'create', '--container-format', 'docker',
               '--disk-format', 'raw', '--file', str(archive), '-c', 'name',
               '-c', 'status', '-c', 'size', IMAGE)
+
+
+def _server(cfg, tour):
+    log = cfg.log / 'nova-compute.log'
+    start = log.stat().st_size if log.exists() else 0
+    try:
+        tour.show('openstack', 'server', 'create', '--image', IMAGE,
+                  '--flavor', 'c1.small', '--network', 'public', '--wait',
+                  '-c', 'status', '-c', 'addresses', '-c', 'fault', SERVER)
+    except ui.Failure as e:
+        # The client does not say why.
+        raise ui.Failure(
+            f'the server {SERVER} could not be created',
+            f'The whole log: tools/aio logs nova-compute ({log})',
+            supervisor.last_error(log, start)) from e
 
 
 def _answers(url):

@@ -155,7 +155,7 @@ class MetadataTestCase(base.BaseTestCase):
                       output='no answer\n')]
         metadata = status.parse(b'\n'.join(lines)).metadata()
         self.assertEqual('unhealthy', metadata['containervm_health'])
-        self.assertEqual('health check: no answer?',
+        self.assertEqual('health check: no answer',
                          metadata['containervm_error'])
         lines.append(line(event='health', status='healthy'))
         metadata = status.parse(b'\n'.join(lines)).metadata()

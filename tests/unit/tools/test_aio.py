@@ -23,6 +23,7 @@ from tests.unit import tools  # noqa: F401  (finds aiolib)
 
 # isort: split
 from aiolib import cli
+from aiolib import demo
 from aiolib import network
 from aiolib import nodeconfig
 from aiolib import nodes
@@ -180,6 +181,22 @@ class ServicesTest(WithDirectory):
             [f'{prefix}ERROR nova Traceback', f'{prefix}ERROR nova ValueError']
             + [f'{prefix}INFO end'] * 50))
         self.assertIn('ValueError', supervisor.last_error(log))
+
+    def test_demo_says_why_there_is_no_server(self):
+        self.cfg.log.mkdir(parents=True)
+        log = self.cfg.log / 'nova-compute.log'
+        log.write_text('1 ERROR of before\n')
+        tour = mock.Mock()
+
+        def fail(*args):
+            with open(log, 'a') as f:
+                f.write('2 INFO create\n2 ERROR libvirtError: no bus\n')
+            raise ui.Failure('the command ended with 1')
+
+        tour.show.side_effect = fail
+        error = self.assertRaises(ui.Failure, demo._server, self.cfg, tour)
+        self.assertIn('no bus', error.detail)
+        self.assertNotIn('before', error.detail)
 
     def test_last_error_without_an_error(self):
         log = self.dir / 'log'
