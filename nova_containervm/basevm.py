@@ -128,6 +128,10 @@ def _load_manifest(path, manifest_path):
                 'between host and guest, this driver speaks %d. Build the '
                 "image again with 'nova-containervm-baseimage build'.",
                 path, manifest['contract'], CONTRACT_VERSION)
+        if manifest['type'] == 'bootable':
+            raise _invalid(
+                '[libvirt] base_vm_image = %s is for "nova-containervm-image '
+                'convert --bootable". Build one of type minimal.', path)
         files = {}
         for part in ('disk', 'kernel', 'initrd'):
             if manifest.get(part):

@@ -106,7 +106,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     :raises BuildError: anything that goes wrong.
     """
     if packages_dir:
-        raise errors.BuildError('--packages is for the type minimal only')
+        raise errors.BuildError('--packages is not for the type cloud')
     tools.require(TOOLS)
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)

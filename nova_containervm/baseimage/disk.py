@@ -154,11 +154,12 @@ def _used_inodes(image):
     return [2, *(n for n in range(first, total + 1) if n not in free)]
 
 
-def mbr(boot_code, partitions):
+def mbr(boot_code, partitions, disk_id=_DISK_ID):
     """Return the 512 bytes of a partition table.
 
     :param boot_code: up to 440 bytes.
     :param partitions: up to 4 of (type, bootable, first sector, sectors).
+    :param disk_id: signature of the disk.
     """
     if len(boot_code) > 440:
         raise errors.BuildError('boot code larger than 440 bytes')
@@ -168,7 +169,7 @@ def mbr(boot_code, partitions):
         table += struct.pack('<B3sB3sII', 0x80 if bootable else 0,
                              b'\xfe\xff\xff', kind, b'\xfe\xff\xff',
                              start, count)
-    return (boot_code.ljust(440, b'\0') + struct.pack('<IH', _DISK_ID, 0)
+    return (boot_code.ljust(440, b'\0') + struct.pack('<IH', disk_id, 0)
             + table.ljust(64, b'\0') + b'\x55\xaa')
 
 
@@ -182,34 +183,68 @@ def syslinux_boot_code():
         'apt-get install syslinux-common')
 
 
-def assemble(path, boot_image, data_image):
-    """Join both partitions to a raw disk image.
+def assemble(path, boot_image, *images, disk_id=_DISK_ID, boot_code=None):
+    """Join partitions to a raw disk image.
 
+    Each begins on a MiB, and is as long as its image.
+
+    :param boot_image: the FAT that the BIOS is to boot.
+    :param images: of up to three more; the last may end within a MiB.
+    :param disk_id: signature of the disk.
+    :param boot_code: for the MBR; None for syslinux's.
     :returns: size in bytes.
     """
-    start = MIB
-    boot_size = os.path.getsize(boot_image)
-    data_size = os.path.getsize(data_image)
-    data_start = start + boot_size
-    table = mbr(syslinux_boot_code(), [
-        (_TYPE_FAT16, True, start // SECTOR, boot_size // SECTOR),
-        (_TYPE_LINUX, False, data_start // SECTOR, data_size // SECTOR)])
+    partitions, offset = [], MIB
     with open(path, 'wb') as disk:
-        disk.write(table)
-        for offset, source in ((start, boot_image), (data_start, data_image)):
-            _copy_sparse(disk, offset, source)
-        disk.truncate(data_start + data_size)
-    return data_start + data_size
+        for number, source in enumerate((boot_image, *images)):
+            size = _align(os.path.getsize(source), SECTOR)
+            partitions.append((_TYPE_LINUX if number else _TYPE_FAT16,
+                               not number, offset // SECTOR, size // SECTOR))
+            with open(source, 'rb') as stream:
+                copy_sparse(stream, disk, offset)
+            end = offset + size
+            offset = _align(end)
+        disk.seek(0)
+        disk.write(mbr(boot_code or syslinux_boot_code(), partitions,
+                       disk_id))
+        disk.truncate(end)
+    return end
 
 
-def _copy_sparse(disk, offset, source):
+def copy_sparse(stream, disk, offset, size=None):
+    """Copy a file into another, zeros left out.
+
+    :param stream: binary file, read from where it is.
+    :param offset: where to write in *disk*.
+    :param size: bytes to copy; None for all.
+    """
     block = 64 * 1024
-    with open(source, 'rb') as stream:
-        while data := stream.read(block):
-            if data.count(0) != len(data):
-                disk.seek(offset)
-                disk.write(data)
-            offset += len(data)
+    while data := stream.read(block if size is None else min(block, size)):
+        if data.count(0) != len(data):
+            disk.seek(offset)
+            disk.write(data)
+        offset += len(data)
+        if size is not None:
+            size -= len(data)
+
+
+def partitions_of(disk):
+    """What a disk's partition table says.
+
+    :param disk: binary file.
+    :returns: (boot code, signature, [(offset, size), ...]), in bytes.
+    :raises BuildError: it has none.
+    """
+    disk.seek(0)
+    sector = disk.read(SECTOR)
+    if len(sector) != SECTOR or sector[510:] != b'\x55\xaa':
+        raise errors.BuildError('the disk has no partition table')
+    found = []
+    for at in range(446, 510, 16):
+        start, count = struct.unpack_from('<II', sector, at + 8)
+        if count:
+            found.append((start * SECTOR, count * SECTOR))
+    return sector[:440], struct.unpack_from('<I', sector, 440)[0], found
 
 
 def to_qcow2(raw, target, compress=False):

@@ -57,7 +57,8 @@ BOOT_ONLY_LIST = 'etc/containervm/boot-only'
 _RUN_TIME_PROGRAMS = ('bin/crun', 'bin/busybox')
 
 
-def build(root, work, kernel_version, init, files, mtime, outside=()):
+def build(root, work, kernel_version, init, files, mtime, outside=(),
+          groups=None):
     """Return the initramfs as bytes.
 
     :param root: directory where the packages are unpacked.
@@ -68,6 +69,7 @@ def build(root, work, kernel_version, init, files, mtime, outside=()):
     :param mtime: time stamp of all entries.
     :param outside: programs below *root* that are kept elsewhere; what they
         link against is in the initramfs.
+    :param groups: in place of `MODULE_GROUPS`.
     """
     root, work = pathlib.Path(root), pathlib.Path(work)
     archive = cpio.Archive(mtime)
@@ -90,7 +92,8 @@ def build(root, work, kernel_version, init, files, mtime, outside=()):
     for path, (content, mode) in files.items():
         archive.file(path, content, mode)
     boot_only |= _add_modules(archive, work,
-                              root / 'lib/modules' / kernel_version)
+                              root / 'lib/modules' / kernel_version,
+                              groups or MODULE_GROUPS)
     archive.file(BOOT_ONLY_LIST, ''.join(
         f'/{path}\n' for path in sorted(boot_only - keep)).encode())
     return archive.build()
@@ -156,7 +159,7 @@ def _read(root, path):
         raise errors.BuildError(f'{path}: in none of the packages') from None
 
 
-def _add_modules(archive, work, tree_root):
+def _add_modules(archive, work, tree_root, wanted):
     """Add the modules and the list that tells the init their order.
 
     :returns: set of their paths.
@@ -168,7 +171,7 @@ def _add_modules(archive, work, tree_root):
     """
     tree = modules.ModuleTree(tree_root)
     groups = {group: tree.order([_FILE_NAMES.get(n, n) for n in names])
-              for group, names in MODULE_GROUPS.items()}
+              for group, names in wanted.items()}
     lines, slim = [], {}
     for group, names in groups.items():
         for name in names:

@@ -43,7 +43,7 @@ DISK_PROGRAMS = ('usr/sbin/runc',)
 PROGRAMS_DIR = 'programs'
 
 WRITABLE_LABEL = 'containervm-rw'
-_WRITABLE_SIZE = 64 * disk.MIB
+WRITABLE_SIZE = 64 * disk.MIB
 
 # quiet, loglevel=3: the console is the container's log; what the kernel says
 #   below "critical" is kept in its ring buffer only.
@@ -64,7 +64,7 @@ CMDLINE = ('console=ttyS0 quiet loglevel=3 panic=1 oops=panic '
            'no_timer_check cryptomgr.notests noreplace-smp '
            'initcall_blacklist=tracer_init_tracefs nosoftlockup')
 
-_SYSLINUX_CFG = """\
+SYSLINUX_CFG = """\
 DEFAULT containervm
 PROMPT 0
 TIMEOUT 0
@@ -90,13 +90,9 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='containervm-') as name:
         work = pathlib.Path(name)
-        debs = _packages(cache, progress, sources, packages_dir)
-        progress('unpacking %d packages' % len(debs))
-        root = work / 'root'
-        root.mkdir()
-        for deb in debs.values():
-            apt.unpack(deb, root)
-        version = _kernel_version(root)
+        debs = packages(cache, progress, sources, packages_dir)
+        root = unpack(debs, work, progress)
+        version = kernel_version(root)
 
         progress('compiling the guest init')
         guestinit.build(work / 'init')
@@ -108,15 +104,15 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
         progress('making the initramfs')
         archive = initrd.build(
             root, work, version, (work / 'init').read_bytes(),
-            _extra_files(root), tools.epoch(),
+            extra_files(root), tools.epoch(),
             outside=[path for path in DISK_PROGRAMS if (root / path).exists()])
 
         progress('making the disk')
-        config = _SYSLINUX_CFG.format(cmdline=CMDLINE)
+        config = SYSLINUX_CFG.format(cmdline=CMDLINE)
         disk.make_fat(work / 'boot.img', {
             'vmlinuz': vmlinuz, 'initrd.img': archive,
             'syslinux.cfg': config.encode()})
-        disk.make_ext4(work / 'data.img', WRITABLE_LABEL, _WRITABLE_SIZE)
+        disk.make_ext4(work / 'data.img', WRITABLE_LABEL, WRITABLE_SIZE)
         programs = _disk_programs(root)
         if programs:
             disk.add_programs(work / 'data.img', PROGRAMS_DIR, programs)
@@ -132,7 +128,13 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     progress('done')
 
 
-def _packages(cache, progress, sources, packages_dir):
+def packages(cache, progress, sources, packages_dir, more=lambda apt: {}):
+    """Fetch the packages of kernel and initramfs.
+
+    :param more: function of an apt.Apt that returns ``{package: version}`` of
+        others.
+    :returns: ``{package: Path}``.
+    """
     if packages_dir:
         return apt.describe_directory(packages_dir)
     private = apt.Apt(cache, sources)
@@ -145,11 +147,23 @@ def _packages(cache, progress, sources, packages_dir):
         raise errors.BuildError(
             f'{KERNEL_PACKAGE} stands for {images}, one kernel expected')
     versions[images[0]] = everything[images[0]]
+    versions.update(more(private))
     progress('fetching %d packages' % len(versions))
     return private.download(versions)
 
 
-def _kernel_version(root):
+def unpack(debs, work, progress):
+    """Unpack the packages; return the directory."""
+    progress('unpacking %d packages' % len(debs))
+    root = work / 'root'
+    root.mkdir()
+    for deb in debs.values():
+        apt.unpack(deb, root)
+    return root
+
+
+def kernel_version(root):
+    """Version of the kernel that is unpacked in *root*."""
     found = sorted(p.name for p in (root / 'lib/modules').iterdir())
     if len(found) != 1:
         raise errors.BuildError(f'kernels {found}: exactly one expected')
@@ -162,7 +176,8 @@ def _disk_programs(root):
             for path in DISK_PROGRAMS if (root / path).exists()}
 
 
-def _extra_files(root):
+def extra_files(root):
+    """``{path: (bytes, mode)}`` of what the initramfs has beside programs."""
     script = guestinit.SOURCE_DIR / 'udhcpc.script'
     return {
         'etc/containervm/udhcpc': (script.read_bytes(), 0o755),

@@ -41,6 +41,7 @@ TOOL_PACKAGES = {
     'qemu-img': 'qemu-utils',
     'syslinux': 'syslinux',
     'tar': 'tar',
+    'tar2sqfs': 'squashfs-tools-ng',
 }
 
 # Tools in sbin directories are for ordinary users too, but not in their PATH.

@@ -18,12 +18,13 @@ import pathlib
 import sys
 import time
 
+from nova_containervm.baseimage import bootable
 from nova_containervm.baseimage import cloud
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import manifest
 from nova_containervm.baseimage import minimal
 
-_BUILDERS = {'minimal': minimal, 'cloud': cloud}
+_BUILDERS = {'minimal': minimal, 'cloud': cloud, 'bootable': bootable}
 
 _EPILOG = """\
 A host needs the packages that the `packages` command prints, and no root

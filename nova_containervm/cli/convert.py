@@ -20,6 +20,7 @@ import sys
 
 from nova_containervm.baseimage import errors as base_errors
 from nova_containervm.cli import text
+from nova_containervm.convert import bootable
 from nova_containervm.convert import disk
 from nova_containervm.convert import errors
 from nova_containervm.convert import filesystems
@@ -39,7 +40,14 @@ Exit status: 0 made, 1 not.
   nova-containervm-image convert nginx.tar nginx.qcow2
   openstack image create --container-format docker --disk-format qcow2 \\
       --file nginx.qcow2 nginx
-'''
+
+For a cloud whose compute hosts have no nova-containervm:
+
+  nova-containervm-baseimage build --type bootable --output %(base)s
+  nova-containervm-image convert --bootable nginx.tar nginx.qcow2
+  openstack image create --container-format bare --disk-format qcow2 \\
+      --file nginx.qcow2 nginx
+''' % {'base': bootable.BASE}
 
 
 def add_parser(commands):
@@ -68,6 +76,21 @@ def add_parser(commands):
         help='compress the qcow2 (zstd): less to upload, and no difference '
              'to servers, whose hosts keep it raw')
     parser.add_argument(
+        '--bootable', action='store_true',
+        help='make a disk that boots by itself, as any image does on any '
+             'Nova: with a kernel, and an init that runs the container. It '
+             'is uploaded with --container-format bare')
+    parser.add_argument(
+        '--base', metavar='DIR', default=bootable.BASE,
+        help='what bootable disks have in common, made by '
+             '"nova-containervm-baseimage build --type bootable" (default: '
+             '%(default)s)')
+    parser.add_argument(
+        '--property', metavar='NAME=VALUE', action='append', default=[],
+        help='of a bootable disk: a default, as of the image property '
+             'containervm_NAME, which its guest could not ask for. May be '
+             'given several times')
+    parser.add_argument(
         '--ref', help='which image, if there are several')
     parser.add_argument(
         '--arch', help='architecture of the compute hosts (default: of this '
@@ -89,9 +112,17 @@ def run(args):
         wanted = disk.output_format(args.output, args.output_format)
         if args.compress and wanted != 'qcow2':
             raise errors.ConvertError('--compress is for qcow2 only')
+        if args.property and not args.bootable:
+            raise errors.ConvertError(
+                '--property is for bootable disks; other images have their '
+                'properties in Glance')
+        properties = bootable.properties(args.property)
+        if args.bootable:
+            bootable.check_base(args.base)
         options = disk.Options(
             format=args.format, output_format=wanted, compress=args.compress,
-            ref=args.ref, architecture=args.arch, mkfs=args.mkfs)
+            ref=args.ref, architecture=args.arch, mkfs=args.mkfs,
+            base=args.base if args.bootable else None, properties=properties)
         with _opened(args.input) as (source, size):
             made = disk.convert(bar.reading(source, size), args.output,
                                 options, bar.step)
@@ -128,6 +159,7 @@ def _report(args, options, made):
         print(json.dumps({
             'file': args.output, 'format': options.format,
             'output_format': options.output_format,
+            'bootable': args.bootable,
             'architecture': made.architecture, 'unpacked': made.unpacked,
             'entries': made.entries, 'filesystem': made.filesystem,
             'virtual_size': made.virtual, 'size': made.file}, indent=1))
@@ -137,7 +169,8 @@ def _report(args, options, made):
                 text.size(made.unpacked), made.entries, made.architecture)),
             ('Filesystem', '%s, %s' % (options.format,
                                        text.size(made.filesystem))),
-            ('Disk', '%s, %s' % (options.output_format,
-                                 text.size(made.virtual))),
+            ('Disk', '%s%s, %s' % (options.output_format,
+                                   ', bootable' if args.bootable else '',
+                                   text.size(made.virtual))),
             ('File', '%s, %s' % (args.output, text.size(made.file)))):
         print('%-11s %s' % (label, text.safe(value)))

@@ -33,10 +33,11 @@ def _parser():
     inspect = commands.add_parser(
         'inspect', help='show what a server of an image file would run',
         description='Read an image file (docker save, podman save, skopeo '
-                    'copy, docker export; plain, gzip or zstd) to its end, '
-                    'check all its digests, and show what a server made of '
-                    'it would run. Nothing is unpacked. Exit status: 0 '
-                    'usable, 1 no server can be made of it.')
+                    'copy, docker export; plain, gzip or zstd; or a disk that '
+                    '"convert" has made) to its end, check all its digests, '
+                    'and show what a server made of it would run. Nothing is '
+                    'unpacked. Exit status: 0 usable, 1 no server can be '
+                    'made of it.')
     inspect.add_argument('file', metavar='FILE', help='- for standard input')
     inspect.add_argument('--ref', help='which image, if there are several '
                                        '(the property containervm_ref)')
@@ -52,13 +53,19 @@ def _chunks(source):
     return iter(lambda: source.read(1 << 18), b'')
 
 
+#: Formats that "convert" makes.
+DISKS = ('disk', 'bootable')
+
 _size = text.size
 safe = text.safe
 
 
 def _print(found):
     kind = {'docker': 'docker archive', 'oci': 'OCI image layout',
-            'rootfs': 'bare root filesystem'}[found['format']]
+            'rootfs': 'bare root filesystem', 'disk': 'disk',
+            'bootable': 'bootable disk'}[found['format']]
+    if found['format'] in DISKS:
+        kind += ', %s' % found['disk_format']
     if found['compression']:
         kind += ', %s-compressed' % found['compression']
     command = found['command']
@@ -74,9 +81,16 @@ def _print(found):
         ('Stop signal', found['stop_signal']),
         ('Ports', ' '.join(found['exposed_ports']) or '-'),
         ('Volumes', ' '.join(found['volumes']) or '-'),
-        ('Unpacked', '%s in %d entries, %d layers' % (
-            _size(found['size']), found['entries'], len(found['layers']))),
     ]
+    if found['format'] in DISKS:
+        lines.append(('Filesystem', '%s, %s' % (
+            found['filesystem'], _size(found['size'])
+            if found['size'] else 'without a description')))
+        lines += [('Property', '%s=%s' % entry)
+                  for entry in sorted(found['properties'].items())]
+    else:
+        lines.append(('Unpacked', '%s in %d entries, %d layers' % (
+            _size(found['size']), found['entries'], len(found['layers']))))
     for label, value in lines:
         print('%-13s %s' % (label, safe(value)))
     for number, layer in enumerate(found['layers'], 1):

@@ -17,6 +17,7 @@ import dataclasses
 import os
 import tempfile
 
+from nova_containervm.convert import bootable
 from nova_containervm.convert import errors
 from nova_containervm.convert import filesystems
 from nova_containervm.convert import source as source_lib
@@ -55,6 +56,9 @@ class Options:
     :param ref: which image of several in the archive
     :param architecture: of the compute hosts; None: as this one's
     :param mkfs: name or path of mkfs.erofs
+    :param base: directory of the base of bootable disks; None: the disk is to
+        be the root filesystem, and no more
+    :param properties: overrides that a bootable disk is to have
     """
 
     format: str = 'erofs'
@@ -63,6 +67,8 @@ class Options:
     ref: str | None = None
     architecture: str | None = None
     mkfs: str = mkerofs.COMMAND
+    base: str | None = None
+    properties: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def output_format(path, wanted=None):
@@ -108,6 +114,8 @@ def convert(chunks, target, options, progress):
         source = source_lib.read(chunks, path, options.ref,
                                  options.architecture)
         try:
+            if options.base is not None:
+                bootable.check(source, options.properties)
             raw = os.path.join(path, 'disk')
             # The filesystem, and in most cases its files once more
             tools.check_room(path, 2 * source.size)
@@ -121,9 +129,13 @@ def convert(chunks, target, options, progress):
         with open(raw, 'r+b') as disk:
             virtual = diskfile.append(
                 disk, options.format, source.architecture, source.config,
-                source.passwd, source.group)
+                source.passwd, source.group,
+                None if options.base is None else options.properties)
             # QEMU is not to write what nobody has asked for.
             os.fsync(disk.fileno())
+        if options.base is not None:
+            container, raw = raw, os.path.join(path, 'bootable')
+            virtual = bootable.assemble(options.base, container, raw)
         write(raw, target, options, progress)
     return Made(source.size, source.entries, size, virtual,
                 os.stat(target).st_size, source.architecture)

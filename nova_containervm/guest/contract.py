@@ -224,7 +224,8 @@ def build(instance_uuid: str, hostname: str,
           access_mode: str = 'mapped', runtime: str = 'crun',
           base_type: str = 'minimal', share_options: str | None = None,
           rootfs_tag: str = ROOTFS_TAG, rootfs_serial: str = '',
-          domain: str = '', channel: str = CHANNEL) -> Contract:
+          domain: str = '', channel: str = CHANNEL,
+          network: network_lib.Network | None = None) -> Contract:
     """Make a server's contract. This is what the driver calls.
 
     :param hostname: the server's, used where no override gives another
@@ -241,6 +242,7 @@ def build(instance_uuid: str, hostname: str,
     :param share_options: mount options instead of the transport's usual ones
     :param rootfs_serial: virtio serial of the rootfs disk (block only)
     :param domain: DNS search domain, may be empty
+    :param network: in place of ``network_info``
     :raises InvalidOverride: the user's fault, naming key, value and source
     :raises InvalidImageConfig: the image's fault
     :raises ValueError: the caller's fault
@@ -262,7 +264,7 @@ def build(instance_uuid: str, hostname: str,
     contract = Contract(
         instance_uuid=instance_uuid,
         container=container,
-        network=network_lib.from_network_info(network_info),
+        network=network or network_lib.from_network_info(network_info),
         transport=transport,
         rootfs_tag='' if transport == 'block' else rootfs_tag,
         rootfs_serial=rootfs_serial,

@@ -113,10 +113,10 @@ def _routes(subnet: collections.abc.Mapping[str, typing.Any]) -> list[Route]:
             not any(r.destination == _METADATA_ROUTE for r in routes)):
         # An isolated network: Neutron's DHCP agent serves the metadata.
         routes.append(Route(_METADATA_ROUTE, dhcp_server))
-    return _with_link_routes(routes, network)
+    return with_link_routes(routes, network)
 
 
-def _with_link_routes(
+def with_link_routes(
         routes: list[Route],
         network: ipaddress.IPv4Network | ipaddress.IPv6Network
 ) -> list[Route]:

@@ -27,9 +27,11 @@ Numbers are little-endian. The description is JSON::
 
     {"schema": 1, "architecture": "amd64", "config": {...},
      "filesystem": {"type": "erofs", "size": 1234, "sha256": "..."},
-     "passwd": "<base64>", "group": "<base64>"}
+     "passwd": "<base64>", "group": "<base64>",
+     "properties": {"containervm_command": "..."}}
 
-So a host has no need to mount, or to read, a filesystem that a stranger has
+The properties are there in a bootable disk only (convert/bootable.py). So a
+host has no need to mount, or to read, a filesystem that a stranger has
 made; its servers do that. A disk without a description is as good as the
 archive of a bare root filesystem: what it runs comes from properties.
 """
@@ -54,6 +56,9 @@ FILESYSTEMS = {
 _QCOW2_MAGIC = b'QFI\xfb'
 #: Bytes by which peek() knows a file.
 _HEAD = 2048
+
+#: In the boot sector of a disk that boots by itself (baseimage/bootable.py)
+BOOT_SIGNATURE = b'\x07\xb0\xa7\xc0'
 
 SCHEMA = 1
 MAGIC = b'containervm-disk'
@@ -80,6 +85,11 @@ def kind_of(head):
         if head[offset:offset + len(magic)] == magic:
             return name
     return None
+
+
+def boots(head):
+    """Whether a disk boots by itself, as convert/bootable.py makes them."""
+    return head[440:444] == BOOT_SIGNATURE and head[510:512] == b'\x55\xaa'
 
 
 def peek(chunks):
@@ -118,7 +128,8 @@ def no_disk(chunks):
 
 # -- writing -----------------------------------------------------------------
 
-def append(disk, kind, architecture, config, passwd=b'', group=b''):
+def append(disk, kind, architecture, config, passwd=b'', group=b'',
+           properties=None):
     """Put a description behind a filesystem.
 
     :param disk: binary file, open for reading and writing, that has the
@@ -126,6 +137,8 @@ def append(disk, kind, architecture, config, passwd=b'', group=b''):
     :param kind: name of the filesystem
     :param config: the image's, whole
     :param passwd, group: contents of /etc/passwd and /etc/group
+    :param properties: as Glance has them, for a guest that cannot ask for
+        them; None: for hosts, which can
     :returns: size of the disk in bytes
     """
     disk.seek(0)
@@ -133,12 +146,15 @@ def append(disk, kind, architecture, config, passwd=b'', group=b''):
     while piece := disk.read(_PIECE):
         digest.update(piece)
         size += len(piece)
-    text = json.dumps({
+    said = {
         'schema': SCHEMA, 'architecture': architecture, 'config': config,
         'filesystem': {'type': kind, 'size': size,
                        'sha256': digest.hexdigest()},
         'passwd': base64.b64encode(passwd).decode(),
-        'group': base64.b64encode(group).decode()}).encode()
+        'group': base64.b64encode(group).decode()}
+    if properties is not None:
+        said['properties'] = properties
+    text = json.dumps(said).encode()
     start = _aligned(size)
     end = _aligned(start + len(text) + FOOTER_BYTES)
     disk.seek(start)
@@ -170,24 +186,33 @@ class Description:
         self.size = self.sha256 = self.architecture = None
         self.config = {'os': 'linux', 'config': {}}
         self.passwd = self.group = b''
+        self.properties = {}
 
 
-def read(fd):
+def read(fd, end=None, begin=0):
     """The description of a raw disk.
 
     :param fd: open file
+    :param begin: where the disk begins in it
+    :param end: where it ends; needed for a block device
     :returns: Description
     :raises NotAnImage: it has no filesystem that guests mount
     :raises Damaged: its description makes no sense
     """
-    kind = kind_of(os.pread(fd, _HEAD, 0))
+    head = os.pread(fd, _HEAD, begin)
+    if boots(head):
+        raise errors.NotAnImage(
+            'the disk boots by itself; upload it with --container-format '
+            'bare, or convert it without --bootable')
+    kind = kind_of(head)
     if kind is None or kind == QCOW2:
         raise errors.NotAnImage(
             'the disk does not begin with a filesystem of ext4, erofs or '
             'squashfs; "nova-containervm-image convert" makes one that does')
     found = Description(kind)
-    end = os.fstat(fd).st_size
-    footer = os.pread(fd, FOOTER.size, max(0, end - FOOTER_BYTES))
+    if end is None:
+        end = os.fstat(fd).st_size
+    footer = os.pread(fd, FOOTER.size, max(begin, end - FOOTER_BYTES))
     if not footer.startswith(MAGIC):
         return found
     try:
@@ -197,9 +222,10 @@ def read(fd):
     if version != SCHEMA:
         raise errors.Unsupported('the disk is of version %d, this host knows '
                                  'version %d' % (version, SCHEMA))
-    if length > DESCRIPTION_BYTES or start + length > end - FOOTER_BYTES:
+    if (length > DESCRIPTION_BYTES
+            or begin + start + length > end - FOOTER_BYTES):
         raise _damaged('it is longer than it can be')
-    text = os.pread(fd, length, start)
+    text = os.pread(fd, length, begin + start)
     if hashlib.sha256(text).digest() != digest:
         raise _damaged('its digest is another')
     _fill(found, text, start)
@@ -220,11 +246,13 @@ def _fill(found, text, start):
         found.size = said['filesystem']['size']
         found.sha256 = said['filesystem']['sha256']
         kind = said['filesystem']['type']
+        found.properties = said.get('properties', {})
     except (KeyError, TypeError, ValueError, RecursionError,
             binascii.Error) as exc:
         raise _damaged('%s: %s' % (type(exc).__name__, errors.quote(
             str(exc))))
     if not (isinstance(found.config, dict) and type(found.size) is int
+            and isinstance(found.properties, dict)
             and isinstance(found.architecture, str)
             and 0 < found.size <= start):
         raise _damaged('a value is of the wrong kind')

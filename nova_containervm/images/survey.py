@@ -17,6 +17,7 @@ from nova_containervm.guest import errors as guest_errors
 from nova_containervm.guest import overrides
 from nova_containervm.images import archive
 from nova_containervm.images import build
+from nova_containervm.images import disksurvey
 from nova_containervm.images import errors
 from nova_containervm.images import facts
 from nova_containervm.images import layout
@@ -85,7 +86,7 @@ def _merge(layers):
     return merged
 
 
-def _run(config, merged, given):
+def _run(config, passwd, group, given):
     """What a server would run.
 
     :returns: (container.Container or None, problem or None)
@@ -93,8 +94,7 @@ def _run(config, merged, given):
     try:
         return container.resolve(
             config, given or overrides.Overrides(), hostname='server',
-            passwd=merged.read(b'etc/passwd'),
-            group=merged.read(b'etc/group')), None
+            passwd=passwd, group=group), None
     except guest_errors.ContractError as exc:
         return None, str(exc)
 
@@ -107,7 +107,7 @@ def _texts(value):
 
 
 def survey(chunks, ref=None, architecture=None, limits=None, given=None):
-    """Read an archive to its end.
+    """Read an archive, or a disk, to its end.
 
     :param chunks: iterable of bytes
     :param ref: which image, if there are several
@@ -119,30 +119,27 @@ def survey(chunks, ref=None, architecture=None, limits=None, given=None):
     """
     limits = limits or limits_mod.Limits()
     architecture = architecture or layout.host_architecture()
+    kind, chunks = disksurvey.peek(chunks)
+    if kind is not None:
+        return _disk(kind, chunks, architecture, limits, given)
     found = archive.Scanner(Sink(limits), limits).scan(chunks)
     images = []
     if found.rootfs is None:
         images = [str(i) for i in layout.Layout(found).images]
     plan = build.plan(found, ref, architecture, limits)
-    run, problem = _run(plan.config, _merge(plan.layers), given)
+    merged = _merge(plan.layers)
+    run, problem = _run(plan.config, merged.read(b'etc/passwd'),
+                        merged.read(b'etc/group'), given)
     problems = [problem] if problem else []
     ignored = sorted({n for s in plan.layers for n in s.facts['ignored']})
     if ignored:
         problems.append('extended attributes that are not kept: %s'
                         % ', '.join(ignored[:10]))
     problems += [d for s in plan.layers for d in s.tree.doubts]
-    config = plan.config.get('config')
-    config = config if isinstance(config, dict) else {}
     return {
         'format': plan.format, 'compression': found.compression,
         'images': images, 'architecture': plan.architecture,
-        'command': list(run.args) if run else None,
-        'environment': _texts(config.get('Env')),
-        'user': str(config.get('User') or 'root'),
-        'working_directory': run.cwd if run else '/',
-        'stop_signal': str(config.get('StopSignal') or 'SIGTERM'),
-        'exposed_ports': sorted(_texts(config.get('ExposedPorts'))),
-        'volumes': sorted(_texts(config.get('Volumes'))),
+        **_of_config(plan.config, run),
         'layers': [{'diff_id': diff_id, 'chain_id': chain,
                     'entries': staged.facts['entries'],
                     'size': staged.facts['size']}
@@ -153,4 +150,48 @@ def survey(chunks, ref=None, architecture=None, limits=None, given=None):
         'size': sum(s.facts['size'] for s in plan.layers),
         'file_capabilities': sum(len(s.found.caps) for s in plan.layers),
         'problems': problems, 'config': plan.config,
+    }
+
+
+def _disk(kind, chunks, architecture, limits, given):
+    said, bootable, virtual = disksurvey.describe(kind, chunks, limits)
+    if said.architecture not in (None, architecture):
+        raise errors.WrongArchitecture(
+            'the image is for %s, and the host is %s' % (
+                errors.quote(said.architecture), architecture))
+    if bootable:
+        # It has what others have in Glance.
+        try:
+            given = overrides.parse(image=said.properties)
+        except guest_errors.InvalidOverride as exc:
+            raise errors.Damaged(str(exc))
+    run, problem = _run(said.config, said.passwd, said.group, given)
+    return {
+        'format': 'bootable' if bootable else 'disk', 'compression': None,
+        'images': [], 'architecture': said.architecture or architecture,
+        **_of_config(said.config, run),
+        'filesystem': said.filesystem, 'properties': said.properties,
+        'disk_format': 'qcow2' if kind == 'qcow2' else 'raw',
+        'virtual_size': virtual,
+        'layers': [], 'entries': None, 'size': said.size,
+        'file_capabilities': None,
+        'problems': [problem] if problem else [], 'config': said.config,
+    }
+
+
+def _of_config(config, run):
+    """What an image's config says.
+
+    :param run: container.Container of it, or None
+    """
+    config = config.get('config')
+    config = config if isinstance(config, dict) else {}
+    return {
+        'command': list(run.args) if run else None,
+        'environment': _texts(config.get('Env')),
+        'user': str(config.get('User') or 'root'),
+        'working_directory': run.cwd if run else '/',
+        'stop_signal': str(config.get('StopSignal') or 'SIGTERM'),
+        'exposed_ports': sorted(_texts(config.get('ExposedPorts'))),
+        'volumes': sorted(_texts(config.get('Volumes'))),
     }

@@ -10,17 +10,24 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
-"""Images that were made disks of before their upload."""
+"""Images that were made disks of before their upload; some boot."""
 
+import base64
+import os
 import subprocess
 
 import pytest
 
 from nova_containervm.cli import image as cli
+from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import containers
 from tests.e2e import test_images_run as images_run
 
-pytestmark = [pytest.mark.slow, pytest.mark.profile('block')]
+pytestmark = pytest.mark.slow
+block = pytest.mark.profile('block')
+# nova-compute as if it had no driver of ours
+off = pytest.mark.profile('off')
 
 
 @pytest.fixture
@@ -33,6 +40,7 @@ def converted(tmp_path):
     return convert
 
 
+@block
 @pytest.mark.parametrize('options, suffix', [
     (('--format', 'erofs', '--compress'), 'qcow2'),
     (('--format', 'squashfs'), 'raw'), (('--format', 'ext4'), 'qcow2')])
@@ -55,6 +63,7 @@ def test_files_are_what_umoci_makes_of_them(
     assert sorted(console[end - len(expected):end]) == expected
 
 
+@block
 def test_life(server, builder, upload, converted, cloud):
     """Writes are kept, and are the server's own."""
     image = upload('disk', converted(builder.probe(), 'qcow2'),
@@ -72,6 +81,7 @@ def test_life(server, builder, upload, converted, cloud):
     assert 'mine' not in cloud_lib.shell(cloud.address(other), 'ls /etc')
 
 
+@block
 def test_backing_file(server, upload, cloud, tmp_path):
     """The oldest trick: a qcow2 on a file of the host."""
     path = tmp_path / 'evil.qcow2'
@@ -80,3 +90,69 @@ def test_backing_file(server, upload, cloud, tmp_path):
     made = server(upload('evil', path, disk_format='qcow2'), wait='ERROR')
     assert 'could refer to other files' in cloud.compute.get_server(
         made.id).fault['message']
+
+
+@pytest.fixture
+def bootable(converted, upload):
+    """A function: an archive and options -> an image that boots by itself."""
+    base = os.path.dirname(aio.base_image('bootable'))
+
+    def make(archive, *options):
+        return upload('bootable', converted(
+            archive, 'qcow2', '--bootable', '--base', base, *options),
+            container_format='bare', disk_format='qcow2')
+    return make
+
+
+OWN = 'CMD ["/bin/sh", "-c", "echo by $WHO $SINGLE; exit 3"]\n'
+
+
+@off
+@pytest.mark.parametrize('config_drive', [True, False])
+def test_bootable(server, builder, bootable, cloud, config_drive):
+    """A container on a Nova that knows of none, as any other server."""
+    image = bootable(builder.probe(), '--property',
+                     'containervm_env_SINGLE=one')
+    made = server(image, config_drive=config_drive, flavor='c1.small',
+                  metadata={'containervm_env_WHO': 'metadata',
+                            'containervm_user': 'root'},
+                  user_data=base64.b64encode(
+                      b'#containervm\nenv: {WHO: document}\n').decode())
+    cloud.wait_console(made, 'probe: up as 0:0', 180)
+    address = cloud.address(made)
+    name = cloud_lib.shell(address, 'hostname').strip()
+    assert name == made.name.lower()
+    assert cloud_lib.shell(
+        address, "tr '\\0' '\\n' </proc/1/environ | grep -E '^(WHO|SINGLE)=' "
+                 '| sort') == 'SINGLE=one\nWHO=document\n'
+    # Nova's disk of the flavor, 5 GiB, for the container to write to
+    free = int(cloud_lib.shell(
+        address, "df -m / | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4"))
+    assert 4500 < free < 5120
+    cloud_lib.shell(address, 'echo mine >/etc/mine; sync')
+    cloud.compute.stop_server(made.id)
+    cloud.wait(made, 'SHUTOFF')
+    cloud.compute.start_server(made.id)
+    cloud.wait(made, 'ACTIVE')
+    cloud.until(lambda: cloud_lib.answers(address), bool, 180, 'answer')
+    assert cloud_lib.shell(address, 'cat /etc/mine /stopped') == (
+        'mine\nclean\n')
+
+
+@off
+def test_bootable_ends(server, builder, bootable, cloud):
+    """The server ends with its container."""
+    made = server(bootable(builder.build(containers.BASE + OWN)), wait=None,
+                  config_drive=True, flavor='c1.tiny',
+                  metadata={'containervm_env_WHO': 'me'})
+    cloud.ends_by_itself(made, 300)
+
+
+@block
+def test_bootable_beside_containers(server, probe, builder, bootable, cloud):
+    """The same image on a host with our driver, which leaves it alone."""
+    container = server(probe)
+    made = server(bootable(builder.probe()), flavor='c1.small')
+    for each in (container, made):
+        cloud.wait_console(each, 'probe: up', 180)
+        assert cloud_lib.shell(cloud.address(each), 'echo here') == 'here\n'

@@ -17,16 +17,20 @@ import json
 from aiolib import packages
 from aiolib import ui
 
-TYPES = ('minimal', 'cloud')
+TYPES = ('minimal', 'cloud', 'bootable')
 
 
-def sources_key(cfg):
+def sources_key(cfg, kind):
     """Return a digest of everything that goes into the image."""
     digest = hashlib.sha256()
     top = cfg.checkout / 'nova_containervm'
     paths = [*sorted((top / 'baseimage').rglob('*')),
              *sorted((top / 'guest' / 'init').rglob('*')),
              top / 'cli' / 'baseimage.py']
+    if kind == 'bootable':
+        # It makes its contract itself.
+        paths += [*sorted((top / 'guest').rglob('*.py')),
+                  top / 'images' / 'diskfile.py']
     for path in paths:
         if path.is_file() and path.suffix != '.pyc':
             digest.update(f'{path.relative_to(top)}\0'.encode())
@@ -69,7 +73,7 @@ def ensure(cfg, record, kind='minimal'):
         raise ui.Failure('this checkout has no builder of base VM images')
     output = cfg.base / kind
     stamp = cfg.base / f'{kind}.key'
-    key = sources_key(cfg)
+    key = sources_key(cfg, kind)
     if (output / 'base.qcow2').exists() and stamp.exists() \
             and stamp.read_text() == key:
         return False

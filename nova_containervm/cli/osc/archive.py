@@ -26,6 +26,8 @@ from nova_containervm.images import errors
 from nova_containervm.images import survey
 
 TRAIT = 'trait:CUSTOM_CONTAINERVM'
+# Of hosts that give servers a disk as their root filesystem
+BLOCK_TRAIT = TRAIT + '_BLOCK'
 
 # docker's names, as GOARCH has them, and Nova's
 ARCHITECTURES = {
@@ -85,21 +87,38 @@ def properties(found, ref=None, trait=True):
     architecture = ARCHITECTURES.get(found['architecture'])
     if architecture:
         result['architecture'] = architecture
-    if trait:
-        result[TRAIT] = 'required'
+    if trait and found['format'] != 'bootable':
+        result[BLOCK_TRAIT if found['format'] == 'disk' else TRAIT] = (
+            'required')
     if ref:
         result[options.PREFIX + 'ref'] = ref
     return result
 
 
+def container_format(found):
+    """What Glance is to call it."""
+    return 'bare' if found['format'] == 'bootable' else 'docker'
+
+
+def _size(found):
+    # A disk that does not describe itself says nothing of what is on it.
+    return found['virtual_size'] if found['size'] is None else found['size']
+
+
 def min_disk(found):
     """GB of root disk: room to write every file of the image once."""
-    return max(1, -(-found['size'] // _GIB))
+    size = _size(found)
+    if found['format'] == 'bootable':
+        # The image itself is there, too.
+        size += found['virtual_size']
+    return max(1, -(-size // _GIB))
 
 
 def min_ram(found):
     """MB of memory below which an image has no chance to run."""
-    return _LEAST_RAM if found['size'] < _SMALL_IMAGE else _USUAL_RAM
+    # A bootable disk's guest has a program of its own to run first.
+    small = _size(found) < _SMALL_IMAGE and found['format'] != 'bootable'
+    return _LEAST_RAM if small else _USUAL_RAM
 
 
 @contextlib.contextmanager

@@ -27,7 +27,8 @@ from nova_containervm.cli.osc import options
 from nova_containervm.guest import overrides
 
 _FORMATS = {'docker': 'docker archive', 'oci': 'OCI image layout',
-            'rootfs': 'bare root filesystem'}
+            'rootfs': 'bare root filesystem', 'disk': 'disk',
+            'bootable': 'bootable disk'}
 
 
 class CreateImage(base.Documented, command.ShowOne):
@@ -57,7 +58,8 @@ class CreateImage(base.Documented, command.ShowOne):
         source.add_argument(
             '--file', metavar='FILE',
             help='what docker save, podman save, skopeo copy or docker '
-                 'export has written; plain, gzip or zstd')
+                 'export has written; plain, gzip or zstd; or a disk of '
+                 'nova-containervm-image convert')
         source.add_argument(
             '--from', dest='source', metavar='SOURCE',
             help='fetch it with skopeo, from docker://NAME, oci:DIRECTORY, '
@@ -112,6 +114,12 @@ class CreateImage(base.Documented, command.ShowOne):
             found = archive.inspect(archive.chunks(source), name, args.ref,
                                     args.arch, given)
         archive.check(found, name)
+        if found['format'] == 'bootable' and any(
+                key.startswith(options.PREFIX) for key in given):
+            raise exceptions.CommandError(
+                '%s is a disk that boots by itself: its guest is not told '
+                'properties of the image. Give them to '
+                '"nova-containervm-image convert" with --property.' % name)
         return found
 
     def _upload(self, path, found, given, args):
@@ -129,8 +137,10 @@ class CreateImage(base.Documented, command.ShowOne):
         with archive.opened(path, 'Uploading', not args.no_progress) as data:
             try:
                 made = sdk.image.create_image(
-                    args.name, data=data, container_format='docker',
-                    disk_format='raw', allow_duplicates=True,
+                    args.name, data=data,
+                    container_format=archive.container_format(found),
+                    disk_format=found.get('disk_format', 'raw'),
+                    allow_duplicates=True,
                     disable_vendor_agent=False, meta=settings)
             except sdk_exceptions.SDKException as exc:
                 raise exceptions.CommandError(
@@ -190,7 +200,8 @@ def _shown(image, found):
         'min_disk': image.min_disk,
         'min_ram': image.min_ram,
         'ref': properties.get(options.PREFIX + 'ref'),
-        'needs_trait': properties.get(archive.TRAIT) == 'required',
+        'needs_trait': 'required' in (properties.get(archive.TRAIT),
+                                      properties.get(archive.BLOCK_TRAIT)),
         'overrides': format_columns.DictColumn({
             name.removeprefix(options.PREFIX): value
             for name, value in sorted(properties.items())

@@ -50,6 +50,11 @@
  * 5.2.6.1); longer ones are cut by the host. */
 #define SERIAL_SIZE 20
 
+/* The boot sector of a disk with a partition table, and the signature that
+ * the disk has there. */
+#define MBR_SIZE 512
+#define MBR_SIGNATURE 440
+
 typedef bool (*matcher)(const char *name, const char *wanted);
 
 static bool read_at(const char *device, off_t offset, void *buffer,
@@ -174,6 +179,68 @@ int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
                        size_t size)
 {
     return find(has_serial, serial, wait_ms, path, size);
+}
+
+static bool has_signature(const char *name, uint32_t wanted)
+{
+    unsigned char sector[MBR_SIZE];
+    char path[300];
+
+    snprintf(path, sizeof(path), BLOCK "/%s/partition", name);
+    if (access(path, F_OK) == 0)
+        return false;
+    snprintf(path, sizeof(path), "/dev/%s", name);
+    if (!read_at(path, 0, sector, sizeof(sector)) ||
+        sector[MBR_SIZE - 2] != 0x55 || sector[MBR_SIZE - 1] != 0xaa)
+        return false;
+    for (int i = 0; i < 4; i++)
+        if (sector[MBR_SIGNATURE + i] != (unsigned char)(wanted >> 8 * i))
+            return false;
+    return true;
+}
+
+/* vda, vdb, ..., vdz, vdaa */
+static bool is_before(const char *name, const char *other)
+{
+    size_t length = strlen(name), others = strlen(other);
+
+    return length != others ? length < others : strcmp(name, other) < 0;
+}
+
+static bool first_disk(uint32_t signature, char *name, size_t size)
+{
+    DIR *devices = opendir(BLOCK);
+    struct dirent *entry;
+
+    name[0] = '\0';
+    while (devices && (entry = readdir(devices)))
+        if (is_candidate(entry->d_name) && strlen(entry->d_name) < size &&
+            (!name[0] || is_before(entry->d_name, name)) &&
+            has_signature(entry->d_name, signature))
+            strcpy(name, entry->d_name);
+    if (devices)
+        closedir(devices);
+    return name[0];
+}
+
+int blockdev_partition(uint32_t signature, unsigned number, unsigned wait_ms,
+                       char *path, size_t size)
+{
+    long long deadline = clock_ms() + wait_ms;
+    char name[32];
+
+    for (;;) {
+        if (first_disk(signature, name, sizeof(name))) {
+            bool digit = strchr("0123456789", name[strlen(name) - 1]);
+            snprintf(path, size, "/dev/%s%s%u", name, digit ? "p" : "",
+                     number);
+            if (access(path, F_OK) == 0)
+                return 0;
+        }
+        if (clock_ms() >= deadline)
+            return -1;
+        clock_sleep_ms(POLL_MS);
+    }
 }
 
 const char *blockdev_content(const char *path)

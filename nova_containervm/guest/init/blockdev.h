@@ -18,6 +18,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * Each fills PATH ("/dev/vda2") and returns 0, or waits up to WAIT_MS for
@@ -31,6 +32,11 @@ int blockdev_by_ext4_label(const char *label, unsigned wait_ms, char *path,
  * by its first 20 characters. */
 int blockdev_by_serial(const char *serial, unsigned wait_ms, char *path,
                        size_t size);
+/* Partition NUMBER of the disk with this signature in its boot sector. If
+ * there are several, as of a volume made of the same image, the first: the
+ * host puts the one that it boots there. */
+int blockdev_partition(uint32_t signature, unsigned number, unsigned wait_ms,
+                       char *path, size_t size);
 
 /* What device PATH holds, as signature_find() names it. */
 const char *blockdev_content(const char *path);

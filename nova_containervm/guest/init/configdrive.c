@@ -29,32 +29,48 @@
 
 #define STAGE "contract"
 #define MOUNT_POINT RUN_DIR "/configdrive"
-#define CONTRACT_DIR MOUNT_POINT "/containervm"
 #define WAIT_MS 10000
 #define MAX_FILE (4 << 20)
 
 /* The JSON files are for runtimes that read it; chroot does without. */
-static void copy_spec(const char *name)
+static void copy_spec(const char *directory, const char *name)
 {
     char path[128];
     size_t length;
 
-    snprintf(path, sizeof(path), CONTRACT_DIR "/%s", name);
+    snprintf(path, sizeof(path), "%s/%s", directory, name);
     char *spec = text_read_whole(path, MAX_FILE, &length);
     if (!spec)
-        fail_errno(STAGE, "containervm/%s on the config drive", name);
+        fail_errno(STAGE, "%s", path);
     snprintf(path, sizeof(path), BUNDLE_DIR "/%s", name);
     if (text_create_file(path, spec, length, 0600) < 0)
         fail_errno(STAGE, "%s", path);
     free(spec);
 }
 
-void configdrive_read(struct contract *contract)
+void configdrive_contract(struct contract *contract, const char *directory)
 {
     static struct env env; /* the contract points into it for good */
-    char device[64], error[300];
+    char path[128], error[300];
     size_t length;
     char *text;
+
+    snprintf(path, sizeof(path), "%s/guest.env", directory);
+    text = text_read_whole(path, MAX_FILE, &length);
+    if (!text)
+        fail_errno(STAGE, "%s", path);
+    if (env_parse(&env, text, length, error, sizeof(error)) < 0 ||
+        contract_read(contract, &env, error, sizeof(error)) < 0)
+        fail(STAGE, "containervm/guest.env: %s", error);
+    if (contract->runtime != RUNTIME_CHROOT)
+        copy_spec(directory, "config.json");
+    if (contract->runtime != RUNTIME_CHROOT && contract->health.command[0])
+        copy_spec(directory, "health.json");
+}
+
+void configdrive_read(struct contract *contract)
+{
+    char device[64];
 
     if (blockdev_by_iso_label("config-2", WAIT_MS, device, sizeof(device)) <
         0)
@@ -65,16 +81,7 @@ void configdrive_read(struct contract *contract)
     if (mount(device, MOUNT_POINT, "iso9660",
               MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
         fail_errno(STAGE, "cannot mount the config drive %s", device);
-    text = text_read_whole(CONTRACT_DIR "/guest.env", MAX_FILE, &length);
-    if (!text)
-        fail_errno(STAGE, "containervm/guest.env on the config drive");
-    if (env_parse(&env, text, length, error, sizeof(error)) < 0 ||
-        contract_read(contract, &env, error, sizeof(error)) < 0)
-        fail(STAGE, "containervm/guest.env: %s", error);
-    if (contract->runtime != RUNTIME_CHROOT)
-        copy_spec("config.json");
-    if (contract->runtime != RUNTIME_CHROOT && contract->health.command[0])
-        copy_spec("health.json");
+    configdrive_contract(contract, MOUNT_POINT "/containervm");
     if (umount2(MOUNT_POINT, 0) < 0)
         fail_errno(STAGE, "cannot unmount the config drive");
     rmdir(MOUNT_POINT);

@@ -25,4 +25,7 @@
  */
 void configdrive_read(struct contract *contract);
 
+/* As above, from the files in DIRECTORY. */
+void configdrive_contract(struct contract *contract, const char *directory);
+
 #endif

@@ -63,6 +63,10 @@ struct contract {
     const char *rootfs_tag;
     const char *rootfs_serial;
     const char *rootfs_options;
+    /* Of a bootable disk: partitions, in place of what is looked for
+     * otherwise. NULL for none; not from guest.env. */
+    const char *rootfs_device;
+    const char *writable_device;
     enum writable writable;
 
     enum runtime runtime;

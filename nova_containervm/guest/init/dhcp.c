@@ -47,6 +47,9 @@ void dhcp_start(const char *interface)
                     "-A", "5", "-O", "staticroutes", "-O", "mtu",
                     "-O", "search", NULL};
 
+    for (size_t i = 0; i < client_count; i++)
+        if (strcmp(clients[i], interface) == 0)
+            return;
     if (client_count == MAX_CLIENTS)
         fail(STAGE, "more than %d interfaces with DHCP", MAX_CLIENTS);
     if (mkdir(LEASES, 0700) < 0 && errno != EEXIST)
@@ -54,6 +57,11 @@ void dhcp_start(const char *interface)
     if (process_spawn(argv, -1) < 0)
         fail_errno(STAGE, "cannot start udhcpc");
     snprintf(clients[client_count++], IF_NAMESIZE, "%s", interface);
+}
+
+bool dhcp_is_used(void)
+{
+    return client_count > 0;
 }
 
 /* Take over a lease: three lines, address, servers, domain. The script

@@ -20,8 +20,12 @@
 
 #include "network.h"
 
-/* Start a client on INTERFACE; it stays, and renews the lease. */
+/* Start a client on INTERFACE, unless there is one: it stays, and renews the
+ * lease. */
 void dhcp_start(const char *interface);
+
+/* Whether there is a client. */
+bool dhcp_is_used(void);
 
 /*
  * Wait, for a bounded time, until every client started has a lease; put what

@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "agent.h"
+#include "bootable.h"
 #include "channel.h"
 #include "configdrive.h"
 #include "console.h"
@@ -54,6 +55,7 @@
 #define CLOCK_SOURCES                                                        \
     "/sys/devices/system/clocksource/clocksource0/available_clocksource"
 #define EXPORT "containervm.export="
+#define BOOTABLE "containervm.bootable"
 
 static const struct {
     const char *type;
@@ -109,8 +111,9 @@ static void mount_all(void)
             fail_errno(STAGE, "%s", links[i][0]);
 }
 
-/* The value of containervm.export, "" for none; NULL if it is not there. */
-static const char *read_command_line(void)
+/* What the kernel command line asks for: BOOTABLE, and as the result the
+ * value of containervm.export, NULL if it is not there. */
+static const char *read_command_line(bool *bootable)
 {
     static char text[4096];
     char *export;
@@ -118,6 +121,7 @@ static const char *read_command_line(void)
     if (text_read_file("/proc/cmdline", text, sizeof(text)) <= 0)
         return NULL;
     report_debug = strstr(text, "containervm.debug") != NULL;
+    *bootable = strstr(text, BOOTABLE) != NULL;
     export = strstr(text, EXPORT);
     if (!export)
         return NULL;
@@ -139,6 +143,7 @@ int main(int argc, char **argv)
 {
     static struct contract contract;
     struct network_result network;
+    bool bootable = false;
     const char *export;
     int signal_fd;
     const char *slash = strrchr(argv[0], '/');
@@ -152,7 +157,7 @@ int main(int argc, char **argv)
     become_ordinary_mount();
     mount_all();
     console_open();
-    export = read_command_line();
+    export = read_command_line(&bootable);
     /* Ctrl-Alt-Del becomes a SIGINT to us instead of a reset. */
     reboot(RB_DISABLE_CAD);
     signal_fd = process_signals();
@@ -163,7 +168,10 @@ int main(int argc, char **argv)
     if (export)
         export_run(export);
     power_button_open();
-    configdrive_read(&contract);
+    if (bootable)
+        bootable_read(&contract);
+    else
+        configdrive_read(&contract);
     if (contract.channel[0] && channel_open(contract.channel) < 0)
         warn("channel", "the machine has no port %s", contract.channel);
     channel_booted();

@@ -32,6 +32,10 @@
 
 #define STAGE "network"
 #define WAIT_MS 5000
+#define ASK_WAITS 3 /* of a quarter of a minute each, after the first */
+#define PCI "/sys/bus/pci/devices"
+#define PCI_ETHERNET "0x020000"
+#define ETHERNET "1" /* ARPHRD_ETHER, in /sys/class/net */
 
 /* The first interface's routes win over the second's, and so on. */
 #define FIRST_METRIC 100
@@ -187,10 +191,8 @@ static void up_nic(const struct nic *nic, unsigned number,
     if (netlink_set_up(index) < 0)
         fail_errno(STAGE, "%s: cannot set up", name);
     each_word(nic->addrs, add_address6, &interface);
-    if (nic->dhcp4) {
+    if (nic->dhcp4)
         dhcp_start(name);
-        result->dhcp = true;
-    }
     each_word(nic->routes, add_route, &interface);
     if (!result->address[0] && nic->addrs[0])
         snprintf(result->address, sizeof(result->address), "%.*s",
@@ -209,11 +211,71 @@ void network_up(const struct contract *contract,
         up_nic(&contract->nics[i], (unsigned)i, result);
     netlink_close();
     /* All clients are under way by now: the waits overlap. */
+    result->dhcp = dhcp_is_used();
     if (!dhcp_wait(result))
         warn(STAGE, "no answer from a DHCP server yet; still asking");
     for (size_t i = 0; i < contract->nic_count; i++)
         if (contract->nics[i].dhcp6 && !result->address[0])
             dhcp_wait_slaac(result);
+}
+
+/* The Ethernet interface with the lowest number. */
+static bool first_interface(char *name, size_t size)
+{
+    struct if_nameindex *all = if_nameindex();
+    unsigned lowest = UINT_MAX;
+
+    for (struct if_nameindex *at = all; at && at->if_index; at++) {
+        char path[PATH_MAX], type[16];
+
+        snprintf(path, sizeof(path), "/sys/class/net/%s/type", at->if_name);
+        if (at->if_index > lowest ||
+            text_read_line(path, type, sizeof(type)) < 0 ||
+            strcmp(type, ETHERNET) != 0)
+            continue;
+        lowest = at->if_index;
+        snprintf(name, size, "%s", at->if_name);
+    }
+    if_freenameindex(all);
+    return lowest != UINT_MAX;
+}
+
+/* Whether there is a network card, known to a driver or not. */
+static bool has_card(void)
+{
+    DIR *devices = opendir(PCI);
+    struct dirent *entry;
+    bool found = false;
+
+    while (devices && !found && (entry = readdir(devices))) {
+        char path[PATH_MAX], class[16];
+        snprintf(path, sizeof(path), PCI "/%s/class", entry->d_name);
+        found = text_read_line(path, class, sizeof(class)) == 0 &&
+                strcmp(class, PCI_ETHERNET) == 0;
+    }
+    if (devices)
+        closedir(devices);
+    return found;
+}
+
+bool network_ask(void)
+{
+    struct network_result result = {0};
+    char name[IF_NAMESIZE];
+
+    if (!first_interface(name, sizeof(name))) {
+        /* What it runs depends on what is said there. */
+        if (has_card())
+            fail(STAGE, "no config drive, and no network card is virtio");
+        return false;
+    }
+    dhcp_start(name);
+    for (int left = ASK_WAITS; !dhcp_wait(&result); left--)
+        if (!left)
+            fail(STAGE, "no config drive, and no DHCP server answers on %s",
+                 name);
+    debug("%s has %s", name, result.address);
+    return true;
 }
 
 void network_sysctls(const struct contract *contract)

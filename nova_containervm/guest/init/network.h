@@ -34,6 +34,14 @@ struct network_result {
 void network_up(const struct contract *contract,
                 struct network_result *result);
 
+/*
+ * Before there is a contract: have the first interface, if there is one, get
+ * an address by DHCP. It stays as it is; network_up() sees to the rest.
+ * Fails if no server answers, and if the kernel has no driver for any network
+ * card. False if there is none.
+ */
+bool network_ask(void);
+
 /* Apply the sysctls of the contract; one that the kernel refuses is a
  * warning. */
 void network_sysctls(const struct contract *contract);

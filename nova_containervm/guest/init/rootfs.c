@@ -62,8 +62,10 @@ void rootfs_mount_image(const struct contract *contract, const char *target)
 
     modules_load(groups[contract->transport]);
     if (contract->transport == TRANSPORT_BLOCK) {
-        if (blockdev_by_serial(contract->rootfs_serial, WAIT_MS, device,
-                               sizeof(device)) < 0)
+        if (contract->rootfs_device)
+            snprintf(device, sizeof(device), "%s", contract->rootfs_device);
+        else if (blockdev_by_serial(contract->rootfs_serial, WAIT_MS, device,
+                                    sizeof(device)) < 0)
             fail(STAGE, "no disk has the serial number '%s'",
                  contract->rootfs_serial);
         source = device;
@@ -118,7 +120,7 @@ void rootfs_mount(const struct contract *contract)
     if (contract->writable == WRITABLE_DISK ||
         contract->runtime == RUNTIME_RUNC) {
         modules_load("disk");
-        writable_mount();
+        writable_mount(contract->writable_device);
     }
     if (contract->writable == WRITABLE_SHARE) {
         rootfs_mount_image(contract, ROOTFS_DIR);

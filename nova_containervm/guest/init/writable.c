@@ -150,14 +150,17 @@ static void grow_partition(const char *partition)
           (unsigned long long)(end - start));
 }
 
-void writable_mount(void)
+void writable_mount(const char *device)
 {
-    char device[64];
+    char found[64];
 
-    if (blockdev_by_ext4_label(WRITABLE_LABEL, WAIT_MS, device,
-                               sizeof(device)) < 0)
-        fail(STAGE, "no disk has an ext4 file system labelled %s",
-             WRITABLE_LABEL);
+    if (!device) {
+        if (blockdev_by_ext4_label(WRITABLE_LABEL, WAIT_MS, found,
+                                   sizeof(found)) < 0)
+            fail(STAGE, "no disk has an ext4 file system labelled %s",
+                 WRITABLE_LABEL);
+        device = found;
+    }
     grow_partition(device + strlen("/dev/"));
     if (mkdir(WRITABLE_DIR, 0700) < 0 && errno != EEXIST)
         fail_errno(STAGE, "%s", WRITABLE_DIR);

@@ -16,8 +16,9 @@
 #ifndef CVM_WRITABLE_H
 #define CVM_WRITABLE_H
 
-/* Mount the ext4 file system labelled containervm-rw on WRITABLE_DIR, after
- * growing it and its partition to the end of the disk. Fails on any error. */
-void writable_mount(void);
+/* Mount the ext4 file system on DEVICE, or if that is NULL the one labelled
+ * containervm-rw, on WRITABLE_DIR, after growing it and its partition to the
+ * end of the disk. Fails on any error. */
+void writable_mount(const char *device);
 
 #endif

@@ -220,8 +220,7 @@ class FilesystemTestCase(ConvertTestCase):
                          set(ext4._TYPES))
 
 
-@ddt.ddt
-class CommandTestCase(ConvertTestCase):
+class CommandBase(ConvertTestCase):
 
     def setUp(self):
         super().setUp()
@@ -236,6 +235,10 @@ class CommandTestCase(ConvertTestCase):
             status = cli.main(['convert', '--arch', 'amd64', '--mkfs', MKFS,
                                *words])
         return status, out.getvalue(), err.getvalue()
+
+
+@ddt.ddt
+class CommandTestCase(CommandBase):
 
     def test_sizes(self):
         goal = os.path.join(self.dir, 'out.qcow2')

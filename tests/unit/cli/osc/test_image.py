@@ -26,6 +26,7 @@ from nova_containervm.cli.osc import archive
 from nova_containervm.cli.osc import image
 from tests.unit.cli.osc import fakes
 from tests.unit.images import builders
+from tests.unit.images import test_disksurvey as disks
 
 LAYER = builders.Tar().dir('bin').file('bin/sh', b'x' * 1000).end()
 
@@ -88,6 +89,24 @@ class CreateTestCase(fakes.TestCommand):
         self.assertEqual('docker archive', shown['format'])
         self.assertTrue(shown['needs_trait'])
 
+    @ddt.data(
+        (disks.made(), 'docker', 'raw', 1, 128,
+         {'trait:CUSTOM_CONTAINERVM_BLOCK': 'required'}),
+        (disks.qcow2(disks.made()), 'docker', 'qcow2', 1, 128,
+         {'trait:CUSTOM_CONTAINERVM_BLOCK': 'required'}),
+        (disks.qcow2(disks.bootable_of(disks.made())), 'bare', 'qcow2', 1,
+         256, {}))
+    @ddt.unpack
+    def test_disk(self, data, container, form, least_disk, least_ram, trait):
+        shown = self._create(data)
+        call = self.sdk.image.create_image.call_args
+        self.assertEqual((container, form), (
+            call.kwargs['container_format'], call.kwargs['disk_format']))
+        self.assertEqual({'architecture': 'x86_64', 'min_disk': least_disk,
+                          'min_ram': least_ram, **trait}, self._settings())
+        self.assertEqual((data, '/bin/run', bool(trait)), (
+            self.sent, shown['command'], shown['needs_trait']))
+
     def test_settings(self):
         self._create(docker(), '--min-disk', '7', '--min-ram', '2048',
                      '--no-trait', '--public', '--property', 'team=blue',
@@ -115,6 +134,8 @@ class CreateTestCase(fakes.TestCommand):
         (docker(), ['--ref', 'other'], 'other'),
         (docker(User='web'), [], "no user 'web'"),
         (docker(), ['-u', 'web'], "no user 'web'"),
+        (disks.bootable_of(disks.made()), ['-e', 'A=1'],
+         'is not told properties'),
         (docker(), ['--sysctl', 'kernel.core_pattern=|/x'],
          'is for privileged containers'),
     )
@@ -173,8 +194,9 @@ class CreateTestCase(fakes.TestCommand):
               (2 ** 30 + 1, 2, 256))
     @ddt.unpack
     def test_sizes(self, size, disk, ram):
-        self.assertEqual((disk, ram), (archive.min_disk({'size': size}),
-                                       archive.min_ram({'size': size})))
+        found = {'format': 'docker', 'size': size}
+        self.assertEqual((disk, ram), (archive.min_disk(found),
+                                       archive.min_ram(found)))
 
     # --from
 
