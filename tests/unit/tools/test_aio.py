@@ -173,6 +173,11 @@ class ServicesTest(WithDirectory):
         self.assertEqual('nova', compute['user'])
         self.assertEqual('false', compute['autorestart'])
 
+    def test_libvirtd_does_not_find_machined(self):
+        conf = parse(supervisor.render(self.cfg).replace('; Written', '#'))
+        self.assertIn('DBUS_SYSTEM_BUS_ADDRESS="unix:path=/nonexistent"',
+                      conf['program:libvirtd']['environment'])
+
     def test_last_error_ends_with_the_exception(self):
         log = self.dir / 'log'
         prefix = '2026-01-01 00:00:00.0 1 '
