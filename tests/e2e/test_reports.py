@@ -134,7 +134,7 @@ test -c "$port" || { echo no port; exit 1; }
     yes '{"v":1,"event":"health","status":"healthy"}' | head -n 100000
     printf '\n{"v":1,"event":"health","status":"unhealthy",'
     printf '"output":"\\u001b[31m<b>%%s%%n"}\n'
-} >"$port" 2>/tmp/said || cat /tmp/said
+} 2>/tmp/said >"$port" || cat /tmp/said
 '''
 
 
