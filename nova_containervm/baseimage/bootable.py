@@ -76,13 +76,8 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
         progress('packing Python')
         pythontree.build(root, work, work / 'setup.img')
         progress('making the disk')
-        config = minimal.SYSLINUX_CFG.format(cmdline=CMDLINE)
         vmlinuz = (root / 'boot' / f'vmlinuz-{version}').read_bytes()
-        disk.make_fat(work / 'boot.img', {
-            'vmlinuz': vmlinuz, 'initrd.img': archive,
-            'syslinux.cfg': config.encode()})
-        disk.make_ext4(work / 'data.img', minimal.WRITABLE_LABEL,
-                       minimal.WRITABLE_SIZE)
+        minimal.make_partitions(work, vmlinuz, archive, CMDLINE)
         size = disk.assemble(
             work / 'disk.raw', work / 'boot.img', work / 'setup.img',
             work / 'data.img', disk_id=DISK_ID)

@@ -43,7 +43,7 @@ DISK_PROGRAMS = ('usr/sbin/runc',)
 PROGRAMS_DIR = 'programs'
 
 WRITABLE_LABEL = 'containervm-rw'
-WRITABLE_SIZE = 64 * disk.MIB
+_WRITABLE_SIZE = 64 * disk.MIB
 
 # quiet, loglevel=3: the console is the container's log; what the kernel says
 #   below "critical" is kept in its ring buffer only.
@@ -64,7 +64,7 @@ CMDLINE = ('console=ttyS0 quiet loglevel=3 panic=1 oops=panic '
            'no_timer_check cryptomgr.notests noreplace-smp '
            'initcall_blacklist=tracer_init_tracefs nosoftlockup')
 
-SYSLINUX_CFG = """\
+_SYSLINUX_CFG = """\
 DEFAULT containervm
 PROMPT 0
 TIMEOUT 0
@@ -108,11 +108,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
             outside=[path for path in DISK_PROGRAMS if (root / path).exists()])
 
         progress('making the disk')
-        config = SYSLINUX_CFG.format(cmdline=CMDLINE)
-        disk.make_fat(work / 'boot.img', {
-            'vmlinuz': vmlinuz, 'initrd.img': archive,
-            'syslinux.cfg': config.encode()})
-        disk.make_ext4(work / 'data.img', WRITABLE_LABEL, WRITABLE_SIZE)
+        make_partitions(work, vmlinuz, archive, CMDLINE)
         programs = _disk_programs(root)
         if programs:
             disk.add_programs(work / 'data.img', PROGRAMS_DIR, programs)
@@ -126,6 +122,20 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
             files.install(work / part, output / part)
     manifest.write(output, _manifest(output, version, size, debs))
     progress('done')
+
+
+def make_partitions(work, vmlinuz, archive, cmdline):
+    """Make boot.img, which the BIOS boots, and data.img, for writes.
+
+    :param work: directory for them.
+    :param vmlinuz: the kernel, bytes.
+    :param archive: the initramfs, bytes.
+    """
+    config = _SYSLINUX_CFG.format(cmdline=cmdline)
+    disk.make_fat(work / 'boot.img', {
+        'vmlinuz': vmlinuz, 'initrd.img': archive,
+        'syslinux.cfg': config.encode()})
+    disk.make_ext4(work / 'data.img', WRITABLE_LABEL, _WRITABLE_SIZE)
 
 
 def packages(cache, progress, sources, packages_dir, more=lambda apt: {}):

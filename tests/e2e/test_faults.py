@@ -354,6 +354,13 @@ def test_base_image_is_replaced(profile, server, probe, cloud, host, replaced,
 
 # A domain goes behind Nova's back
 
+def starts_with_its_file(cloud, made):
+    cloud.compute.start_server(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert cloud_lib.shell(cloud.address(made),
+                           'cat /srv/data/file') == 'before\n'
+
+
 @each_transport
 def test_domain_is_destroyed(profile, server, probe, cloud):
     """Nova shows that, and starts it again."""
@@ -361,10 +368,7 @@ def test_domain_is_destroyed(profile, server, probe, cloud):
     cloud_lib.shell(cloud.address(made), 'echo before >/srv/data/file; sync')
     virsh('destroy', domain(made))
     cloud.wait(made, 'SHUTOFF', 90)
-    cloud.compute.start_server(made.id)
-    cloud.wait(made, 'ACTIVE')
-    assert cloud_lib.shell(cloud.address(made),
-                           'cat /srv/data/file') == 'before\n'
+    starts_with_its_file(cloud, made)
     works(cloud, made)
 
 
@@ -379,10 +383,7 @@ def test_domain_is_undefined(profile, server, probe, cloud, host, then):
     virsh('undefine', domain(made))
     if then == 'reboot':
         cloud.wait(made, 'SHUTOFF', 90)
-        cloud.compute.start_server(made.id)
-        cloud.wait(made, 'ACTIVE')
-        assert cloud_lib.shell(cloud.address(made),
-                               'cat /srv/data/file') == 'before\n'
+        starts_with_its_file(cloud, made)
         works(cloud, made)
     else:
         cloud.delete(made)
