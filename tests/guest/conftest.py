@@ -19,8 +19,8 @@ it one is built from the checkout.
 import os
 import pathlib
 import shutil
+import socket
 import subprocess
-import time
 
 import pytest
 
@@ -99,21 +99,22 @@ def virtiofs(tmp_path):
     daemons = []
 
     def start(directory, memory=256):
-        socket = tmp_path / 'virtiofs.sock'
-        # pylint: disable=consider-using-with
-        daemons.append(subprocess.Popen(
-            [virtiofs_lib.find_daemon(), f'--socket-path={socket}', '-f', '-o',
-             f'source={directory},cache=always,xattr,sandbox=namespace,'
-             'no_flock,no_posix_lock'], stderr=subprocess.DEVNULL))
-        deadline = time.monotonic() + 30 * vm_lib.PATIENCE
-        while not socket.exists():
-            assert time.monotonic() < deadline
-            assert daemons[-1].poll() is None
-            time.sleep(0.02)
+        path = tmp_path / 'virtiofs.sock'
+        # As with libvirt the socket is there, and listens, before virtiofsd:
+        # QEMU finds it whenever it comes.
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen(1)
+            # pylint: disable=consider-using-with
+            daemons.append(subprocess.Popen(
+                [virtiofs_lib.find_daemon(), f'--fd={listener.fileno()}', '-f',
+                 '-o', f'source={directory},cache=always,xattr,'
+                       'sandbox=namespace,no_flock,no_posix_lock'],
+                pass_fds=(listener.fileno(),), stderr=subprocess.DEVNULL))
         return ['-object', 'memory-backend-memfd,id=mem,share=on,'
                            f'size={memory}M',
                 '-machine', 'memory-backend=mem',
-                '-chardev', f'socket,id=fs,path={socket}',
+                '-chardev', f'socket,id=fs,path={path}',
                 '-device', 'vhost-user-fs-pci,chardev=fs,tag=rootfs']
 
     yield start

@@ -13,7 +13,6 @@
 """The guest agent, as libvirt uses it."""
 
 import json
-import socket
 import time
 
 import pytest
@@ -27,10 +26,9 @@ COUNT = ('i=0; while :; do i=$((i+1)); echo $i >/count; echo $i; '
 class Agent:
     """The host's end of the agent's port."""
 
-    def __init__(self, path):
-        self._socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, connection):
+        self._socket = connection
         self._socket.settimeout(30)
-        self._socket.connect(str(path))
         self._lines = self._socket.makefile('rb')
 
     def close(self):
@@ -63,7 +61,7 @@ def agent(make_vm, tmp_path):
             '-device', 'virtserialport,chardev=agent,'
                        'name=org.qemu.guest_agent.0'], **options).start()
         vm.wait_for('1')
-        agents.append(Agent(path))
+        agents.append(Agent(vm.connect(path)))
         assert agents[-1].returned('guest-sync', id=5) == 5
         return vm, agents[-1]
 
@@ -122,10 +120,10 @@ def test_set_time(agent):
 
 
 def test_client_that_comes_again(agent, tmp_path):
-    _vm, host = agent()
+    vm, host = agent()
     host._socket.sendall(b'{"execute": "guest-pi')
     host.close()
-    again = Agent(tmp_path / 'agent')
+    again = Agent(vm.connect(tmp_path / 'agent'))
     # 0xff ends what the other one has begun.
     again._socket.sendall(b'\xff')
     assert again.returned('guest-sync', id=7) == 7

@@ -13,7 +13,6 @@
 """Export mode: the changes on a server's disk, as a layer."""
 
 import io
-import socket
 import tarfile
 
 import pytest
@@ -56,10 +55,7 @@ class Export:
         vm_lib.tools.run(['qemu-img', 'create', '-q', '-f', 'qcow2', '-F',
                           'qcow2', '-b', disk, self.vm.disk])
         self.vm.start()
-        self.socket = socket.socket(socket.AF_UNIX)
-        while not path.exists():
-            assert self.vm.running()
-        self.socket.connect(str(path))
+        self.socket = self.vm.connect(path)
         self.socket.settimeout(60)
         self.reader = frames.LayerReader(self, acknowledge=True)
 

@@ -249,11 +249,27 @@ class VM:
         found = [e for e in self.events() if e['event'] == name]
         return found[-1] if found else None
 
+    def connect(self, path):
+        """Connect to a socket that QEMU listens at.
+
+        It may have none yet, or one that does not listen yet: between its
+        ``bind`` and its ``listen`` the path is there and refuses.
+        """
+        sock = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                sock.connect(str(path))
+                return sock
+            except (FileNotFoundError, ConnectionRefusedError):
+                if not self.running():
+                    sock.close()
+                    raise
+            time.sleep(0.02)
+
     def type(self, text):
         """Type at the console."""
         if self._keyboard is None:
-            self._keyboard = socket.socket(socket.AF_UNIX)
-            self._keyboard.connect(str(self.work / 'console'))
+            self._keyboard = self.connect(self.work / 'console')
             # The machine waits for who does not read what it prints.
             threading.Thread(target=_discard, args=(self._keyboard,),
                              daemon=True).start()
@@ -261,8 +277,7 @@ class VM:
 
     def qmp(self, command, **arguments):
         """Run one QMP command."""
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.connect(str(self.work / 'qmp'))
+        with self.connect(self.work / 'qmp') as sock:
             stream = sock.makefile('rw')
             stream.readline()
             result = None
