@@ -20,9 +20,15 @@ import pathlib
 import re
 import signal
 import subprocess
+import sys
 import time
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(CHECKOUT / 'tools'))
+
+# isort: split
+from aiolib import logs  # noqa: E402
+
 COMMAND = str(CHECKOUT / 'tools' / 'aio')
 
 
@@ -76,17 +82,18 @@ def openstack(*arguments, check=True):
     return result.stdout
 
 
-def log(name, since=0):
-    """The log of a service, from an offset in bytes on."""
-    path = directory() / 'log' / ('%s.log' % name)
-    with open(path, errors='replace') as f:
-        f.seek(since)
-        return f.read()
+def _log(name):
+    return directory() / 'log' / ('%s.log' % name)
 
 
-def log_size(name):
-    """Size of a service's log, for :func:`log`."""
-    return (directory() / 'log' / ('%s.log' % name)).stat().st_size
+def log(name, since):
+    """What a service has logged since an end of its log."""
+    return logs.since(_log(name), since)
+
+
+def log_end(name):
+    """The end of a service's log, for :func:`log`."""
+    return logs.mark(_log(name))
 
 
 def image(name):

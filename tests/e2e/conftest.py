@@ -226,7 +226,7 @@ def probe(cloud, builder):
 def clean_host(configured, host, request):
     """Nothing that the test has made is on the host after it."""
     before = host.state()
-    request.node.log_begin = {name: aio.log_size(name) for name in LOGS}
+    request.node.log_begin = {name: aio.log_end(name) for name in LOGS}
     yield
     if getattr(request.node, 'failed_call', False):
         # What is left of a failed test would only hide why it failed.

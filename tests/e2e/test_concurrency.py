@@ -33,7 +33,7 @@ def test_concurrent_creates_share_one_download(
         server, builder, upload, cloud, host):
     image = upload('concurrent', builder.probe('RUN echo new >/new\n'))
     layers = set(host.store.glob('mapped/layers/*'))
-    begin = aio.log_size('glance')
+    begin = aio.log_end('glance')
     made = [server(image, flavor='c1.tiny', wait=None) for _n in range(4)]
     for each in made:
         cloud.wait(each, 'ACTIVE', 180)
@@ -46,7 +46,7 @@ def test_concurrent_creates_share_one_download(
     cloud_lib.shell(cloud.address(made[0]), 'echo mine >/new')
     assert cloud_lib.shell(cloud.address(made[1]), 'cat /new') == 'new\n'
 
-    begin = aio.log_size('glance')
+    begin = aio.log_end('glance')
     later = server(image, flavor='c1.tiny')
     cloud_lib.http_get(cloud.address(later))
     assert downloads(image, begin) == 0
@@ -57,7 +57,7 @@ def test_an_image_cached_beforehand_is_not_downloaded(
         server, builder, upload, cloud):
     """``openstack aggregate cache image``."""
     image = upload('cached', builder.probe('RUN echo cached >/new\n'))
-    begin = aio.log_size('glance')
+    begin = aio.log_end('glance')
     aggregate = cloud.compute.create_aggregate(
         name='e2e-' + image.id, availability_zone=None)
     hosts = {h.host for h in cloud.compute.services(binary='nova-compute')}

@@ -88,7 +88,9 @@ def test_defaults(server, image, cloud, name):
 
 @pytest.mark.parametrize('profile, name', [
     ('share-overlay', 'nginx'), ('share-overlay', 'redis'),
-    ('share-copy', 'nginx'), ('share-reflink', 'nginx')])
+    # The standard run has them with the probe's image.
+    pytest.param('share-copy', 'nginx', marks=pytest.mark.slow),
+    pytest.param('share-reflink', 'nginx', marks=pytest.mark.slow)])
 def test_share(server, image, cloud, host, profile, name):
     made = server(image(name))
     CHECKS[name](cloud, made, cloud.address(made))

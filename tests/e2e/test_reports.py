@@ -144,7 +144,7 @@ def test_rubbish_on_the_channel(server, probe, cloud, host):
     other = server(probe, flavor='c1.tiny', metadata={
         'containervm_command': 'sh -c "sleep 20; exit 6"'})
     cloud.wait_metadata(made, 'containervm_state', 'running')
-    begin = aio.log_size('nova-compute')
+    begin = aio.log_end('nova-compute')
     print(cloud_lib.shell(cloud.address(made), RUBBISH))
     size = sum(path.stat().st_size for path in
                (host.instances / made.id / 'containervm').iterdir())

@@ -60,8 +60,15 @@ def test_nginx(server, image, cloud, host):
     kind = subprocess.run(['stat', '-f', '-c', '%T', str(rootfs)],
                           check=True, capture_output=True, text=True).stdout
     assert kind != 'overlayfs\n'
+    cloud.compute.stop_server(made.id)
+    cloud.wait(made, 'SHUTOFF', 120)
 
-    # Stopping ends the program; starting runs it again, on every boot.
+
+@pytest.mark.slow
+def test_second_boot(server, image, cloud):
+    """cloud-init runs it on every boot."""
+    made = server(image('nginx'))
+    assert cloud_lib.http_get(cloud.address(made), timeout=BOOT)[0] == 200
     cloud.compute.stop_server(made.id)
     cloud.wait(made, 'SHUTOFF', 120)
     cloud.compute.start_server(made.id)

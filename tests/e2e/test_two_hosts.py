@@ -182,7 +182,7 @@ def test_live_migration_of_a_share_is_refused(placed, probe, cloud):
     made = placed(probe, FIRST)
     address = cloud.address(made)
     before = cloud_lib.shell(address, BOOT_ID)
-    begin = aio.log_size('nova-compute@' + SECOND)
+    begin = aio.log_end('nova-compute@' + SECOND)
     with pytest.raises(openstack.exceptions.BadRequestException):
         cloud.compute.live_migrate_server(made.id, host=SECOND,
                                           block_migration='auto')

@@ -246,7 +246,7 @@ def do_restart(args):
     for name in args.name:
         with alone(cfg), ui.step(f'restart {name}'):
             sup.finish_program(by_name[name])
-            start = {name: sup.log_size(name)}
+            start = {name: sup.log_end(name)}
             sup.start_program(name)
             sup.wait_healthy([by_name[name]], start)
 

@@ -21,6 +21,7 @@ import time
 
 from aiolib import database
 from aiolib import host
+from aiolib import logs
 from aiolib import packages
 from aiolib import steps
 from aiolib import supervisor
@@ -143,7 +144,7 @@ def _image(tour, archive):
 
 def _server(cfg, tour):
     log = cfg.log / 'nova-compute.log'
-    start = log.stat().st_size if log.exists() else 0
+    start = logs.mark(log)
     try:
         tour.show('openstack', 'server', 'create', '--image', IMAGE,
                   '--flavor', 'c1.small', '--network', 'public', '--wait',

@@ -17,6 +17,7 @@ import dataclasses
 import json
 
 from aiolib import host
+from aiolib import logs
 from aiolib import nodes
 from aiolib import program
 from aiolib import render
@@ -166,10 +167,8 @@ def _ready(node, compute, start):
     what is created until then to ERROR.
     """
     def check(cfg, started):
-        with open(cfg.log / f'{compute.name}.log', errors='replace') as f:
-            f.seek(start)
-            listens = any(_LISTENS in line for line in f)
-        return listens and (
+        log = logs.since(cfg.log / f'{compute.name}.log', start)
+        return _LISTENS in log and (
             program.nova_seen(cfg, 'nova-compute', node.name) or
             compute.healthy(cfg, started))
     return check
@@ -227,7 +226,7 @@ def _restart(node, supervisor, with_libvirtd):
         supervisor.start_program(libvirtd.name)
         supervisor.wait_healthy([libvirtd])
         done.append(f'{libvirtd.name} restarted')
-    start = supervisor.log_size(compute.name)
+    start = supervisor.log_end(compute.name)
     supervisor.start_program(compute.name)
     supervisor.wait_healthy(
         [dataclasses.replace(compute, healthy=_ready(node, compute, start))],

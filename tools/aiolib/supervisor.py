@@ -22,6 +22,7 @@ import time
 import xmlrpc.client
 
 from aiolib import host
+from aiolib import logs
 from aiolib import services
 from aiolib import ui
 
@@ -174,7 +175,7 @@ class Supervisor:
         pid = self.info()[program.name]['pid']
         if not pid:
             return
-        start = self.log_size(program.name)
+        start = self.log_end(program.name)
         path = self.cfg.log / f'{program.name}.log'
         self.stop_program(program.name, wait=False)
 
@@ -198,16 +199,14 @@ class Supervisor:
                 raise
             return None
 
-    def log_size(self, name):
-        try:
-            return (self.cfg.log / f'{name}.log').stat().st_size
-        except OSError:
-            return 0
+    def log_end(self, name):
+        """Return the logs.Mark of the end of a program's log."""
+        return logs.mark(self.cfg.log / f'{name}.log')
 
     def wait_healthy(self, programs, starts=None):
         """Wait until all of these programs serve.
 
-        :param starts: sizes of the logs when they were started, so that an
+        :param starts: ends of the logs when they were started, so that an
             error message shows nothing older
         :raises ui.Failure: for the first that died or takes too long
         """
@@ -253,12 +252,12 @@ class Supervisor:
     def _revive(self, program, revived, starts):
         revived[program.name] = revived.get(program.name, 0) + 1
         self.stop_program(program.name)
-        starts[program.name] = self.log_size(program.name)
+        starts[program.name] = self.log_end(program.name)
         self.start_program(program.name)
 
     def _crashed(self, program, starts):
         path = self.cfg.log / f'{program.name}.log'
-        return _FATAL.search(ui.tail(path, 400, starts.get(program.name, 0)))
+        return _FATAL.search(ui.tail(path, 400, starts.get(program.name)))
 
     def _fail(self, program, how, starts):
         path = self.cfg.log / f'{program.name}.log'
@@ -266,13 +265,13 @@ class Supervisor:
             f'service {program.name} {how}',
             f'Read the whole log: tools/aio logs {program.name} ({path}); '
             'when the cause is gone, run tools/aio up again.',
-            last_error(path, starts.get(program.name, 0)))
+            last_error(path, starts.get(program.name)))
 
     def start_stage(self, stage):
         """Start a stage's programs and wait for those that the next needs."""
         programs = [p for p in services.programs(self.cfg)
                     if p.stage == stage]
-        starts = {p.name: self.log_size(p.name) for p in programs}
+        starts = {p.name: self.log_end(p.name) for p in programs}
         for program in programs:
             self.start_program(program.name)
         self.wait_healthy([p for p in programs if p.gate], starts)
@@ -306,7 +305,7 @@ class Supervisor:
         host.RUNNING.unlink(missing_ok=True)
 
 
-def last_error(path, start=0):
+def last_error(path, start=None):
     """Return the telling part of a log: what was fatal, or the last ERROR.
 
     OpenStack repeats its log prefix on each line of a traceback.

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+from aiolib import logs
 
 # Where progress goes; a command whose output is data sends it to stderr.
 PROGRESS = {'file': sys.stdout}
@@ -78,18 +79,12 @@ def note(text):
     print(text, flush=True, file=PROGRESS['file'])
 
 
-def tail(path, lines=15, start=0):
-    """Return the end of a text file ('' if there is none).
+def tail(path, lines=15, start=None):
+    """Return the end of a log ('' if there is none).
 
-    :param start: offset in bytes of the part that counts
+    :param start: begin of the part that counts, a logs.Mark; None: all
     """
-    try:
-        with open(path, 'rb') as f:
-            size = f.seek(0, os.SEEK_END)
-            f.seek(max(start if start <= size else 0, size - 64 * 1024))
-            text = f.read().decode(errors='replace')
-    except OSError:
-        return ''
+    text = logs.since(path, start, 64 * 1024)
     return '\n'.join(text.splitlines()[-lines:])
 
 
@@ -113,8 +108,8 @@ def run(args, *, log=None, remedy='', env=None, user=None, cwd='/',
     kwargs = dict(env=env or clean_env(), cwd=cwd, check=False, **options)
     try:
         if log:
+            start = logs.mark(log)
             with open(log, 'ab') as f:
-                start = f.seek(0, os.SEEK_END)
                 done = subprocess.run(
                     args, stdin=subprocess.DEVNULL, stdout=f,
                     stderr=subprocess.STDOUT, **kwargs)

@@ -24,6 +24,7 @@ from tests.unit import tools  # noqa: F401  (finds aiolib)
 # isort: split
 from aiolib import cli
 from aiolib import demo
+from aiolib import logs
 from aiolib import network
 from aiolib import nodeconfig
 from aiolib import nodes
@@ -210,9 +211,11 @@ class ServicesTest(WithDirectory):
 
     def test_last_error_ignores_what_is_older(self):
         log = self.dir / 'log'
-        log.write_text('1 ERROR old\nnew\n')
-        self.assertEqual('new', supervisor.last_error(log, len('1 ERROR old\n')
-                                                      ))
+        log.write_text('1 ERROR old\n')
+        begin = logs.mark(log)
+        with log.open('a') as f:
+            f.write('new\n')
+        self.assertEqual('new', supervisor.last_error(log, begin))
 
 
 class AgentsTest(base.BaseTestCase):
