@@ -112,6 +112,11 @@ class Cloud:
         self.sdk.compute.stop_server(server)
         return self.wait(server, 'SHUTOFF')
 
+    def pause(self, server):
+        """Pause a server; what it shares with its host stays mounted."""
+        self.sdk.compute.pause_server(server)
+        return self.wait(server, 'PAUSED')
+
     def domain_name(self, server):
         """Name of the server's libvirt domain."""
         return self.sdk.compute.get_server(server.id).instance_name

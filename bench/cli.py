@@ -63,8 +63,8 @@ class Context:
     def minimal_domain(self):
         """A server with the settings that the all-in-one has."""
         self.progress('a server with the minimal base image')
-        return figures_boot.stopped_domain(self.cloud, self.docker_image(),
-                                           self.work)
+        return figures_boot.paused_domain(self.cloud, self.docker_image(),
+                                          self.work)
 
     @functools.cache  # noqa: B019
     def recipe_domain(self):
@@ -73,7 +73,7 @@ class Context:
         self.minimal_domain()
         self.progress("a server with the RFC's recipe")
         with recipe.settings(self.cloud, self.options.cloud_image):
-            return figures_boot.stopped_domain(
+            return figures_boot.paused_domain(
                 self.cloud, self.docker_image(), self.work)
 
 

@@ -47,7 +47,7 @@ def _drop(argv, option, matches=lambda value: True):
 
 
 class Domain:
-    """The QEMU of a server that is stopped.
+    """The QEMU of a server that is paused.
 
     :param name: the domain's name
     :param work: directory for its disk and what it writes

@@ -87,11 +87,11 @@ def against_recipe(ours, recipe, runs, progress, note):
         cpu=(pairs.cpu(a), pairs.cpu(b)), note=note)
 
 
-def stopped_domain(cloud, image, work):
-    """Create a server, stop it, and return the Domain that it leaves."""
+def paused_domain(cloud, image, work):
+    """Create a server, pause it, and return its Domain."""
     server = cloud.create(image)
     cloud.wait_line(server)
-    cloud.stop(server)
+    cloud.pause(server)
     return domain.Domain(cloud.domain_name(server),
                          pathlib.Path(work) / server.id)
 

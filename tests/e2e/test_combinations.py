@@ -20,11 +20,11 @@ from tests.e2e import containers
 from tests.e2e import profiles
 
 ALL = list(profiles.combinations())
-QUICK = profiles.pairwise()
 
 
 @pytest.mark.parametrize('profile', [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    pytest.param(
+        name, marks=() if name in profiles.QUICK else pytest.mark.slow)
     for name in ALL])
 def test_combination(server, probe, cloud, host, configured, profile):
     made = server(probe, flavor='c1.tiny')

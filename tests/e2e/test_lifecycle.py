@@ -228,7 +228,8 @@ def test_rebuild_gives_a_fresh_rootfs(server, probe, builder, upload, cloud):
 
 # Delete; that nothing is left is checked after every test
 
-@pytest.mark.parametrize('state', ['stopped', 'paused', 'starting'])
+@pytest.mark.parametrize('state', [
+    pytest.param('stopped', marks=pytest.mark.slow), 'paused', 'starting'])
 def test_delete(server, probe, cloud, host, state):
     made = server(probe, flavor='c1.tiny')
     if state != 'starting':

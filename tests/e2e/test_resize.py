@@ -60,6 +60,7 @@ def test_resize(profile, server, probe, cloud, host):
         host.check_disk(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('profile', PROFILES, indirect=True)
 def test_revert(profile, server, probe, cloud, host):
     made = server(probe, flavor='c1.tiny')

@@ -114,6 +114,7 @@ def test_snapshot(profile, server, probe, cloud, builder, snapshot, tmp_path):
     assert (code, output) == (0, '2\ncgi-bin\n'), errors
 
 
+@pytest.mark.slow
 def test_snapshot_of_a_stopped_server(server, probe, cloud, builder, snapshot,
                                       tmp_path):
     made = server(probe, flavor='c1.tiny')

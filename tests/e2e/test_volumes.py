@@ -212,6 +212,7 @@ def test_never_attached(volume, server, probe, cloud):
     assert words in cloud.console(made)
 
 
+@pytest.mark.slow
 def test_stopped_while_it_waits(volume, server, probe, cloud):
     data = volume()
     made = server(probe, flavor='c1.tiny', metadata=mounted(data))

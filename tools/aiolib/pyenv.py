@@ -50,7 +50,12 @@ def ensure(cfg):
     # wheels come from the cache then.
     shutil.rmtree(cfg.venv, ignore_errors=True)
     ui.run(['/usr/bin/python3', '-m', 'venv', cfg.venv], log=log)
-    pip(cfg, 'install', '--constraint', CONSTRAINTS, *wanted())
+    # pip compiles on one processor, and the services may not write here.
+    pip(cfg, 'install', '--no-compile', '--constraint', CONSTRAINTS,
+        *wanted())
+    # Some packages have templates that are no Python.
+    ui.run([cfg.venv / 'bin' / 'python3', '-m', 'compileall', '-q', '-j', '0',
+            cfg.venv / 'lib'], log=log, check=False)
     stamp.write_text(key)
     return True
 
