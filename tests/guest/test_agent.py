@@ -130,6 +130,20 @@ def test_client_that_comes_again(agent, tmp_path):
     again.close()
 
 
+def test_nobody_listens(agent):
+    """As while libvirtd restarts. The port is readable all the time then."""
+    vm, host = agent('echo 1; exec sleep 1000')
+    host.close()
+    # What the start of the container leaves to do, takes no 20 seconds.
+    deadline = time.monotonic() + 60
+    used = 1
+    while used > 0.3:
+        assert time.monotonic() < deadline, used
+        begin, before = time.monotonic(), vm.processor_time()
+        time.sleep(4)
+        used = (vm.processor_time() - before) / (time.monotonic() - begin)
+
+
 def test_garbage(agent):
     vm, host = agent()
     host._socket.sendall(b'x' * 10000 + b'\n')

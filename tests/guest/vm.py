@@ -173,6 +173,11 @@ class VM:
             time.sleep(0.02)
         return self
 
+    def processor_time(self):
+        """Seconds of CPU that QEMU has used so far."""
+        self._measure()
+        return self.cpu_seconds
+
     def _measure(self):
         try:
             stat = pathlib.Path(

@@ -12,6 +12,7 @@
 
 
 from lxml import etree
+from nova import conf
 from nova.virt.libvirt import config as vconfig
 from oslotest import base
 
@@ -137,3 +138,8 @@ class ConfigureTestCase(base.BaseTestCase):
         for volume in xml.findall('devices/disk'):
             if 'volume' in volume.find('source').get('file'):
                 self.assertIsNone(volume.find('address'))
+        conf.CONF.set_override('num_pcie_ports', 8, 'libvirt')
+        self.addCleanup(conf.CONF.clear_override, 'num_pcie_ports', 'libvirt')
+        ports = self._domain(volumes=2).findall(
+            "devices/controller[@model='pcie-root-port']")
+        self.assertEqual(8 + 2, len(ports))

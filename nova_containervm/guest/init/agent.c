@@ -83,12 +83,15 @@ static void handle_line(struct agent *agent)
     agent->overflow = false;
 }
 
-static void handle_input(struct agent *agent)
+/* Whether there was any. */
+static bool handle_input(struct agent *agent)
 {
     char input[512];
     ssize_t got;
+    bool any = false;
 
-    while ((got = read(agent->fd, input, sizeof(input))) > 0)
+    while ((got = read(agent->fd, input, sizeof(input))) > 0) {
+        any = true;
         for (ssize_t i = 0; i < got; i++) {
             if (input[i] == RESET) {
                 agent->length = 0;
@@ -101,6 +104,8 @@ static void handle_input(struct agent *agent)
                 agent->line[agent->length++] = input[i];
             }
         }
+    }
+    return any;
 }
 
 static void run(struct agent *agent)
@@ -110,9 +115,8 @@ static void run(struct agent *agent)
 
         poll(&poller, 1, agent_commands_timeout());
         agent_commands_tick();
-        if (poller.revents & POLLIN)
-            handle_input(agent);
-        else if (poller.revents & (POLLHUP | POLLERR))
+        /* A port that nobody has open on the host is readable, too. */
+        if (!handle_input(agent) && poller.revents & (POLLHUP | POLLERR))
             clock_sleep_ms(CLOSED_MS); /* which poll() would not wait for */
     }
 }
