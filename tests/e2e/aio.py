@@ -115,6 +115,12 @@ def _supervisor(*arguments):
          *arguments], capture_output=True, text=True).stdout
 
 
+def pids():
+    """Process ids of the services, by name."""
+    lines = [line.split() for line in _supervisor('status').splitlines()]
+    return {words[0]: words[3] for words in lines if words[1] == 'RUNNING'}
+
+
 def pid(name):
     """Process id of a service, for :func:`kill`."""
     return int(_supervisor('pid', name))

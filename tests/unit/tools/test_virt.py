@@ -20,6 +20,7 @@ from oslotest import base
 from tests.unit import tools  # noqa: F401  (finds aiolib)
 
 # isort: split
+from aiolib import host
 from aiolib import settings
 from aiolib import virt
 
@@ -65,6 +66,16 @@ class MountsTestCase(base.BaseTestCase):
             mock.call(['mount', '-o', 'remount,bind,ro', virt.KVM]),
         ] if hidden else [], self.run.mock_calls)
         self.assertEqual(hidden, file.exists())
+
+    def test_hidden_kvm_is_left_alone(self):
+        """By a second "up": it is our own read-only file then."""
+        self._patch(pathlib.Path, 'exists', return_value=True)
+        self._patch(pathlib.Path, 'is_char_device', return_value=False)
+        change = self._patch(host.os, 'chown')
+        record = mock.Mock(data={})
+        host.open_kvm(record)
+        self.assertFalse(change.called)
+        self.assertEqual({}, record.data)
 
     @ddt.data(
         (OTHERS, []),
