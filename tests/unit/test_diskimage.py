@@ -39,8 +39,9 @@ class ToRawTestCase(base.BaseTestCase):
         self.useFixture(fixtures.MonkeyPatch(
             'nova.virt.images.CONF.instances_path', self.dir))
         self.raw = os.path.join(self.dir, 'raw')
+        # With O_DIRECT qemu-img writes whole blocks: 4096 bytes on a tmpfs.
         with open(self.raw, 'wb') as out:
-            out.write(b'begin'.ljust(1 << 20, b'\0') + b'end'.ljust(512))
+            out.write(b'begin'.ljust(1 << 20, b'\0') + b'end'.ljust(4096))
 
     def make(self, *options, source=True):
         """A qcow2 of the raw disk, or an empty one."""
