@@ -126,7 +126,13 @@ def _loop_device(file):
     It goes away with its last user.
     """
     config = _LOOP_CONFIG.pack(file, 0, _LO_FLAGS_AUTOCLEAR)
-    control = os.open('/dev/loop-control', os.O_RDWR | os.O_CLOEXEC)
+    try:
+        control = os.open('/dev/loop-control', os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise OSError(
+            errno.ENODEV, 'this host has no /dev/loop-control, which '
+            '[containervm] share_limit = file needs: load the module loop, or '
+            'set share_limit = project')
     try:
         for _attempt in range(100):
             path = '/dev/loop%d' % fcntl.ioctl(control, _LOOP_CTL_GET_FREE)

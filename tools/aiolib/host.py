@@ -22,6 +22,7 @@ import pathlib
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
 
 from aiolib import settings as settings_mod
@@ -252,6 +253,31 @@ def open_kvm(record):
         path.chmod(0o660)
 
 
+LOOP_CONTROL = pathlib.Path('/dev/loop-control')
+LOOP_DEVICES = 64
+
+
+def make_loop_devices(record):
+    """Make the nodes of loop devices where nobody else does.
+
+    A /dev that is no devtmpfs, as in a container, has none; volumes and the
+    limits of writable shares need them.
+    """
+    number = pathlib.Path('/sys/class/misc/loop-control/dev')
+    if LOOP_CONTROL.exists() or not number.exists():
+        return
+    major, minor = map(int, number.read_text().split(':'))
+    nodes = {LOOP_CONTROL: (stat.S_IFCHR, major, minor)}
+    for i in range(LOOP_DEVICES):
+        # Its major number is the kernel's for good (devices.txt).
+        nodes[pathlib.Path(f'/dev/loop{i}')] = (stat.S_IFBLK, 7, i)
+    missing = {p: node for p, node in nodes.items() if not p.exists()}
+    record.data.setdefault('nodes', []).extend(map(str, missing))
+    record.save()
+    for path, (kind, major, minor) in missing.items():
+        os.mknod(path, kind | 0o600, os.makedev(major, minor))
+
+
 def ids(user):
     """Return (uid, gid)."""
     entry = pwd.getpwnam(user)
@@ -312,6 +338,8 @@ def restore(cfg, record):
         if os.path.exists(path):
             os.chown(path, uid, gid)
             os.chmod(path, mode)
+    for path in record.data.pop('nodes', []):
+        pathlib.Path(path).unlink(missing_ok=True)
     for user, (shell, password) in record.data.pop('accounts', {}).items():
         ui.run(['usermod', '--shell', shell, '--password', password, user],
                check=False)

@@ -90,6 +90,7 @@ def up(cfg):
         if cfg.computes > 1:
             secondhost.make_dirs(cfg)
         host.open_kvm(record)
+        host.make_loop_devices(record)
         virt_type = virt.virt_type(cfg)
         if virt_type == 'qemu':
             virt.hide_kvm(cfg)

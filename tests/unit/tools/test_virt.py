@@ -10,7 +10,9 @@
 #    License for the specific language governing permissions and limitations
 #    under the License.
 
+import os
 import pathlib
+import stat
 import tempfile
 from unittest import mock
 
@@ -66,6 +68,24 @@ class MountsTestCase(base.BaseTestCase):
             mock.call(['mount', '-o', 'remount,bind,ro', virt.KVM]),
         ] if hidden else [], self.run.mock_calls)
         self.assertEqual(hidden, file.exists())
+
+    @ddt.data((True, True, 0), (False, False, 0), (False, True, 65))
+    @ddt.unpack
+    def test_make_loop_devices(self, there, known, made):
+        self._patch(pathlib.Path, 'exists', autospec=True,
+                    side_effect=lambda path: known if path.name == 'dev'
+                    else there)
+        self._patch(pathlib.Path, 'read_text', return_value='10:237\n')
+        make = self._patch(host.os, 'mknod')
+        record = mock.Mock(data={})
+        host.make_loop_devices(record)
+        self.assertEqual(made, make.call_count)
+        self.assertEqual(made, len(record.data.get('nodes', [])))
+        if made:
+            self.assertEqual(
+                mock.call(pathlib.Path('/dev/loop-control'),
+                          stat.S_IFCHR | 0o600, os.makedev(10, 237)),
+                make.mock_calls[0])
 
     def test_hidden_kvm_is_left_alone(self):
         """By a second "up": it is our own read-only file then."""
