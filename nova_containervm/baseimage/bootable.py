@@ -18,7 +18,6 @@ what the driver does elsewhere: it makes its contract (guest/stock).
 """
 
 import pathlib
-import tempfile
 
 from nova_containervm.baseimage import apt
 from nova_containervm.baseimage import disk
@@ -61,7 +60,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     tools.require(TOOLS if packages_dir else TOOLS + ('apt-get',))
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='containervm-') as name:
+    with tools.scratch() as name:
         work = pathlib.Path(name)
         debs = minimal.packages(cache, progress, sources, packages_dir,
                                 pythontree.versions)

@@ -22,7 +22,6 @@ cloud kernel has none), and for tests.
 import pathlib
 import re
 import shlex
-import tempfile
 
 from nova_containervm.baseimage import disk
 from nova_containervm.baseimage import errors
@@ -110,7 +109,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     tools.require(TOOLS)
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='containervm-') as name:
+    with tools.scratch() as name:
         work = pathlib.Path(name)
         progress('installing packages (mmdebstrap)')
         _bootstrap(work, pathlib.Path(cache).absolute(),

@@ -14,7 +14,6 @@
 
 import pathlib
 import re
-import tempfile
 
 from nova_containervm.baseimage import apt
 from nova_containervm.baseimage import disk
@@ -88,7 +87,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
     tools.require(TOOLS if packages_dir else TOOLS + ('apt-get',))
     output = pathlib.Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='containervm-') as name:
+    with tools.scratch() as name:
         work = pathlib.Path(name)
         debs = packages(cache, progress, sources, packages_dir)
         root = unpack(debs, work, progress)

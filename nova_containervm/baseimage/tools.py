@@ -17,6 +17,7 @@ import os
 import shlex
 import shutil
 import subprocess
+import tempfile
 
 from nova_containervm.baseimage import errors
 
@@ -46,6 +47,16 @@ TOOL_PACKAGES = {
 
 # Tools in sbin directories are for ordinary users too, but not in their PATH.
 _SBIN = ('/usr/local/sbin', '/usr/sbin', '/sbin')
+
+
+def scratch():
+    """A directory for a build's files, a context manager.
+
+    In TMPDIR, or else in /var/tmp: /tmp is in memory on many machines, and
+    the cloud image takes gigabytes.
+    """
+    return tempfile.TemporaryDirectory(
+        prefix='containervm-', dir=os.environ.get('TMPDIR') or '/var/tmp')
 
 
 def epoch():
