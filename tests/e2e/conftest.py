@@ -103,9 +103,11 @@ def host(environment):
 class Settings:
     """The settings that nova-compute runs with, changed when need be."""
 
-    def __init__(self):
+    def __init__(self, cloud):
+        self._cloud = cloud
         self._current = None
         self._begun = False
+        self._stopped = []
 
     def use(self, name):
         """Have nova-compute run with a profile."""
@@ -116,6 +118,8 @@ class Settings:
         wanted = (settings, profile.qemu_user)
         if self._current != wanted:
             self._current = None
+            if profile.qemu_user != 'libvirt-qemu':
+                self._stop_others()
             # The first time: it may run with code of before an edit.
             aio.reconfigure(*wanted, restart=not self._begun)
             self._begun = True
@@ -125,13 +129,31 @@ class Settings:
         """A test has changed them by itself."""
         self._current = None
 
+    def _stop_others(self):
+        """Stop servers that were there before, as the demo's.
+
+        libvirt does not let QEMUs of two users have one base VM image.
+        """
+        for server in self._cloud.compute.servers(all_projects=True,
+                                                  status='ACTIVE'):
+            self._cloud.compute.stop_server(server.id)
+            self._cloud.wait(server, 'SHUTOFF')
+            self._stopped.append(server)
+
+    def put_back(self):
+        """The usual settings, and the servers that were there before."""
+        aio.reconfigure({})
+        for server in self._stopped:
+            self._cloud.compute.start_server(server.id)
+            self._cloud.wait(server, 'ACTIVE')
+
 
 @pytest.fixture(scope='session')
-def settings(environment):
+def settings(cloud):
     """What sets nova-compute's settings; the usual ones come back."""
-    made = Settings()
+    made = Settings(cloud)
     yield made
-    aio.reconfigure({})
+    made.put_back()
 
 
 @pytest.fixture(scope='session')
