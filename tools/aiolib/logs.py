@@ -47,28 +47,31 @@ def since(path, begin=None, most=None):
     :param begin: the Mark; None: all of it
     :param most: bytes of its end that are enough; None: all
     """
-    data = _read(path, begin)
+    data = _read(path, begin, most)
     if data is None:
         # It is another file now: what came before is in the one before, or
         # nowhere any more.
-        before = _read(f'{path}.1', begin)
+        before = _read(f'{path}.1', begin, most)
         if before is None:
-            before = _read(f'{path}.1')
-        data = (before or b'') + (_read(path) or b'')
+            before = _read(f'{path}.1', None, most)
+        data = (before or b'') + (_read(path, None, most) or b'')
     return data[-most if most else 0:].decode(errors='replace')
 
 
-def _read(path, begin=None):
+def _read(path, begin, most):
     """Read a file from a Mark on; None if it is another file, or none."""
     try:
         with open(path, 'rb') as f:
+            status = os.fstat(f.fileno())
+            offset = 0
             if begin and begin.inode:
-                status = os.fstat(f.fileno())
                 # The number of a file that is gone may be given anew.
                 if status.st_ino != begin.inode or \
                         status.st_size < begin.offset:
                     return None
-                f.seek(begin.offset)
+                offset = begin.offset
+            # Whoever waits for a service asks for its end all the time.
+            f.seek(max(offset, status.st_size - most) if most else offset)
             return f.read()
     except FileNotFoundError:
         return None
