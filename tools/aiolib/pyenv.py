@@ -87,6 +87,11 @@ def project_key(cfg):
     return f'{cfg.checkout}\n{digest.hexdigest()}\n'
 
 
+def project_stamp(cfg):
+    """Return the file that is written after each install of the project."""
+    return cfg.venv / '.aio-project'
+
+
 def ensure_project(cfg):
     """Install this project into the venv; editable if nova can read it.
 
@@ -94,7 +99,7 @@ def ensure_project(cfg):
     """
     if not (cfg.checkout / 'setup.cfg').exists():
         return False
-    stamp = cfg.venv / '.aio-project'
+    stamp = project_stamp(cfg)
     key = project_key(cfg)
     if stamp.exists() and stamp.read_text() == key:
         return False

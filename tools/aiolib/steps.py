@@ -73,10 +73,8 @@ def up(cfg):
     network.check_ranges(cfg)
     with ui.step('Python packages of OpenStack') as remark:
         remark('installed' if pyenv.ensure(cfg) else 'all there')
-    reinstalled = False
     with ui.step('this project in the venv') as remark:
-        reinstalled = pyenv.ensure_project(cfg)
-        remark('installed' if reinstalled else 'up to date')
+        remark('installed' if pyenv.ensure_project(cfg) else 'up to date')
         pyenv.link_commands(cfg)
     name = driver(cfg)
     if name == OURS:
@@ -103,7 +101,7 @@ def up(cfg):
         known = sup.info()
         programs = [p for p in services.programs(cfg) if p.name in known]
         affected = [p for p in programs if uses_changed(p.name, changed)]
-        if reinstalled or code_is_newer(cfg, sup):
+        if code_is_newer(cfg, sup.info()):
             affected += [p for p in programs if p not in affected and
                          p.name.partition('@')[0] == 'nova-compute']
         if affected:
@@ -147,16 +145,22 @@ def uses_changed(name, changed):
     return False
 
 
-def code_is_newer(cfg, sup):
-    """Say whether the project changed since a nova-compute started."""
-    info = sup.info()
+def code_is_newer(cfg, info):
+    """Say whether the project changed since a nova-compute started.
+
+    Also in an earlier `up` that has failed after it.
+
+    :param info: see supervisor.Supervisor.info
+    """
     started = [info[name]['start'] for name in
                (node.program('nova-compute') for node in nodes.every(cfg))
                if info.get(name, {}).get('statename') == 'RUNNING']
-    if not started or not cfg.checkout_is_open:
+    if not started:
         return False
-    return any(p.stat().st_mtime > min(started) for p in
-               (cfg.checkout / 'nova_containervm').rglob('*.py'))
+    paths = [pyenv.project_stamp(cfg)]
+    if cfg.checkout_is_open:
+        paths += (cfg.checkout / 'nova_containervm').rglob('*.py')
+    return any(p.exists() and p.stat().st_mtime > min(started) for p in paths)
 
 
 def configure(cfg, record, driver_name, virt_type):

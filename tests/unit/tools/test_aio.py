@@ -13,6 +13,7 @@
 
 import configparser
 import io
+import os
 import pathlib
 import tempfile
 from unittest import mock
@@ -28,6 +29,7 @@ from aiolib import logs
 from aiolib import network
 from aiolib import nodeconfig
 from aiolib import nodes
+from aiolib import pyenv
 from aiolib import render
 from aiolib import services
 from aiolib import settings
@@ -266,6 +268,32 @@ class ChangesTest(base.BaseTestCase):
 
     def test_client_settings_concern_nobody(self):
         self.assertEqual(set(), self.affected('clouds.yaml'))
+
+
+class NewCodeTest(WithDirectory):
+
+    def setUp(self):
+        super().setUp()
+        self.cfg.venv.mkdir(parents=True)
+        self.stamp = pyenv.project_stamp(self.cfg)
+        self.stamp.touch()
+        open_ = mock.patch.object(settings.Settings, 'checkout_is_open', False)
+        open_.start()
+        self.addCleanup(open_.stop)
+
+    def newer(self, installed, started, state='RUNNING'):
+        os.utime(self.stamp, (installed, installed))
+        return steps.code_is_newer(self.cfg, {
+            'nova-compute': {'statename': state, 'start': started}})
+
+    def test_installed_before(self):
+        self.assertFalse(self.newer(100, 200))
+
+    def test_installed_since(self):
+        self.assertTrue(self.newer(300, 200))
+
+    def test_stopped(self):
+        self.assertFalse(self.newer(300, 200, 'STOPPED'))
 
 
 class NodeConfigTest(WithDirectory):
