@@ -219,8 +219,19 @@ class Builder:
                 target = tree / path.lstrip('/')
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.symlink_to(source)
-            if recipe.programs or recipe.links:
+            if recipe.python:
+                self._add_python(tree, recipe.python)
+            if recipe.programs or recipe.links or recipe.python:
                 self.buildah('copy', container, f'{tree}/.', '/')
+
+    def _add_python(self, tree, packages):
+        """Install from PyPI, with this host's Python 3.11 and its pip."""
+        venv = self.dir / 'venv'
+        if not (venv / 'bin' / 'pip').exists():
+            ui.run(['/usr/bin/python3', '-m', 'venv', venv], log=self.log)
+        ui.run([venv / 'bin' / 'pip', 'install', '--quiet', '--no-compile',
+                '--target', tree / 'usr/local/lib/app', *packages],
+               log=self.log)
 
     def _configure(self, container, recipe):
         options = []

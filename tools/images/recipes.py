@@ -31,6 +31,7 @@ class Recipe:
     :param programs: {path in the image: C source of files/ to be compiled
         statically, or an absolute path on the host}
     :param links: {path in the image: target} symbolic links
+    :param python: packages from PyPI that go to /usr/local/lib/app
     """
 
     description: str
@@ -40,6 +41,7 @@ class Recipe:
     files: dict = dataclasses.field(default_factory=dict)
     programs: dict = dataclasses.field(default_factory=dict)
     links: dict = dataclasses.field(default_factory=dict)
+    python: tuple = ()
     entrypoint: tuple = ()
     cmd: tuple = ()
     env: dict = dataclasses.field(default_factory=dict)
@@ -109,4 +111,89 @@ RECIPES = {
         links={'/bin/sh': 'busybox'},
         cmd=('/bin/sh', '-c', 'echo about to exit with 3; exit 3'),
         env={'PATH': '/bin'}),
+    'apache2': Recipe(
+        'Apache httpd on port 80; WebDAV below /files',
+        packages=('apache2',),
+        finish='a2enmod -q dav dav_fs; '
+               'install -d -o www-data -g www-data /var/www/html/files; '
+               'ln -sf /dev/stdout /var/log/apache2/access.log; '
+               'ln -sf /dev/stderr /var/log/apache2/error.log',
+        files={'/etc/apache2/conf-enabled/dav.conf': 'apache2-dav.conf'},
+        cmd=('apachectl', '-D', 'FOREGROUND'),
+        env={'PATH': _PATH}, ports=('80/tcp',), stop_signal='SIGWINCH'),
+    'memcached': Recipe(
+        'memcached on port 11211',
+        packages=('memcached',), user='memcache',
+        cmd=('memcached', '-l', '0.0.0.0', '-vv'),
+        env={'PATH': _PATH}, ports=('11211/tcp',)),
+    'mariadb': Recipe(
+        'MariaDB on port 3306; MARIADB_ROOT_PASSWORD',
+        packages=('mariadb-server',),
+        # The entrypoint makes the system tables, not the package.
+        finish='rm -rf /var/lib/mysql/*',
+        files={'/usr/local/bin/docker-entrypoint.sh':
+               'mariadb-entrypoint.sh'},
+        entrypoint=('docker-entrypoint.sh',), cmd=('mariadbd',),
+        env={'PATH': _PATH}, ports=('3306/tcp',), volumes=('/var/lib/mysql',)),
+    'rabbitmq': Recipe(
+        'RabbitMQ on port 5672; anyone may log in as guest',
+        packages=('rabbitmq-server',),
+        files={'/etc/rabbitmq/rabbitmq.conf': 'rabbitmq.conf'},
+        user='rabbitmq', cmd=('rabbitmq-server',),
+        env={'PATH': _PATH, 'HOME': '/var/lib/rabbitmq', 'LANG': 'C.UTF-8'},
+        ports=('5672/tcp',), volumes=('/var/lib/rabbitmq',)),
+    'haproxy': Recipe(
+        'HAProxy on port 80, with a page of its own',
+        packages=('haproxy',),
+        files={'/etc/haproxy/haproxy.cfg': 'haproxy.cfg'}, user='haproxy',
+        cmd=('haproxy', '-W', '-db', '-f', '/etc/haproxy/haproxy.cfg'),
+        env={'PATH': _PATH}, ports=('80/tcp',), stop_signal='SIGUSR1'),
+    'node': Recipe(
+        'a web server in JavaScript on port 3000 that counts its visits',
+        packages=('nodejs',), files={'/srv/server.js': 'node-server.js'},
+        finish='install -d -o 1000 -g 1000 /data',
+        cmd=('node', '/srv/server.js'), env={'PATH': _PATH},
+        ports=('3000/tcp',), volumes=('/data',), user='1000:1000'),
+    'python': Recipe(
+        'a Flask application on port 8000 that counts its visits',
+        packages=('python3',), python=('flask', 'waitress'),
+        files={'/srv/app.py': 'python-app.py'},
+        finish='install -d -o www-data -g www-data /data',
+        cmd=('python3', '/srv/app.py'),
+        env={'PATH': _PATH, 'PYTHONPATH': '/usr/local/lib/app',
+             'PYTHONUNBUFFERED': '1'},
+        ports=('8000/tcp',), volumes=('/data',), user='www-data'),
+    'php': Recipe(
+        'PHP-FPM on port 9000; /srv/index.php counts its visits',
+        packages=('php8.2-fpm',),
+        finish='install -d -o www-data -g www-data /data',
+        files={'/srv/index.php': 'php-index.php',
+               '/etc/php/8.2/fpm/pool.d/zz-docker.conf': 'php-fpm.conf'},
+        cmd=('php-fpm8.2', '--nodaemonize', '--force-stderr'),
+        env={'PATH': _PATH}, ports=('9000/tcp',), volumes=('/data',),
+        stop_signal='SIGQUIT'),
+    'java': Recipe(
+        'a web server in Java on port 8080 that counts its visits',
+        packages=('openjdk-17-jdk-headless',),
+        files={'/srv/Server.java': 'Server.java'}, finish='mkdir /data',
+        cmd=('java', '-XX:TieredStopAtLevel=1', '/srv/Server.java'),
+        env={'PATH': _PATH}, ports=('8080/tcp',), volumes=('/data',)),
+    'sshd': Recipe(
+        'OpenSSH on port 22; SSH_AUTHORIZED_KEY may log in as root',
+        packages=('openssh-server',),
+        # Each server makes keys of its own.
+        finish='rm -f /etc/ssh/ssh_host_*',
+        files={'/usr/local/bin/docker-entrypoint.sh': 'sshd-entrypoint.sh'},
+        entrypoint=('docker-entrypoint.sh',),
+        cmd=('/usr/sbin/sshd', '-D', '-e'),
+        env={'PATH': _PATH}, ports=('22/tcp',)),
+    'systemd': Recipe(
+        'Debian with systemd, which runs nginx; /state says how it is',
+        packages=('systemd', 'systemd-sysv', 'nginx'),
+        files={'/etc/systemd/system/report.service': 'report.service'},
+        finish='mkdir -p /etc/systemd/system/multi-user.target.wants; '
+               'ln -s ../report.service '
+               '/etc/systemd/system/multi-user.target.wants/; '
+               'ln -s /run/state /var/www/html/state',
+        cmd=('/sbin/init',), ports=('80/tcp',), stop_signal='SIGRTMIN+3'),
 }
