@@ -114,7 +114,7 @@ class Container:
                  cpu='qemu64', memory=256, append='', boot='kernel',
                  accel='tcg', more=()):
         self.work = pathlib.Path(work)
-        self.base = pathlib.Path(base)
+        self.base = pathlib.Path(base).resolve()
         self.manifest = manifest.read(base)
         self.ports = ports
         self.cpu = cpu
@@ -146,8 +146,11 @@ class Container:
         qemu.make_overlay(self.work / 'disk', self.base / 'base.qcow2',
                           'qcow2', ROOT_SIZE)
 
-    def argv(self):
-        """The command line."""
+    def argv(self, initrd=None):
+        """The command line.
+
+        :param initrd: another than the base VM image's
+        """
         argv = [
             qemu.PROGRAM, '-machine', 'q35', '-accel', self.accel,
             '-cpu', self.cpu, '-m', str(self.memory), '-smp', '1',
@@ -165,7 +168,8 @@ class Container:
         ]
         if self.boot == 'kernel':
             argv += ['-kernel', str(self.kernel), '-initrd',
-                     str(self.base / self.manifest['initrd']['file']),
+                     str(initrd or
+                         self.base / self.manifest['initrd']['file']),
                      '-append', self.cmdline]
         return argv + self._devices() + self.more
 

@@ -20,10 +20,12 @@ import tempfile
 from bench import bare
 from bench import container
 from bench import figures_boot
+from bench import pairs
 from bench import program
 from bench import qemu
 from bench import report
 
+LIMIT_INIT = 0.4
 _DEBUG = 'containervm: debug: '
 
 
@@ -48,7 +50,32 @@ def measure(options, work):
         results.append(figures_boot.against_bare(
             timed(machine), *references, options.runs, None,
             f'{name}, against a bare kernel', name))
+        if options.boot == 'kernel':
+            results.append(guest_init(machine, timed(machine), options.runs,
+                                      name))
     return results
+
+
+def guest_init(machine, ours, runs, name):
+    """Figure: CPU time of all that is ours in the guest.
+
+    The reference has the same machine and devices, so that what is left is
+    the guest's init, its modules, and the runtime.
+    """
+    initrd = machine.work / 'bare.cpio'
+    initrd.write_bytes(bare.initramfs())
+
+    def plain():
+        machine.fresh()
+        return qemu.time_to_line(machine.argv(initrd), program.MARKER)
+
+    a, b = map(pairs.cpu, pairs.interleave(runs, ours, plain))
+    rest = statistics.median(b)
+    return report.Result(
+        'guest-init', f'{name}, guest init and runtime',
+        [each - rest for each in a], None, LIMIT_INIT, unit='CPU s',
+        note='the same machine, devices and kernel with an initramfs that '
+             'only prints the line is taken away (%.2f CPU s)' % rest)
 
 
 def profile(options, work):
