@@ -20,7 +20,8 @@ root::
 
 The images are made of the root filesystem given: a tenth of it, all of it in
 one layer, and all of it in eight layers. Prints seconds (minimum of the
-rounds) and ratios to the fastest of the others and to GNU tar. DIR should be
+rounds) until it is done and until it is on disk, which is the same for us, and
+ratios of the latter to the fastest of the others and to GNU tar. DIR should be
 on a file system with a journal: see clear().
 """
 
@@ -204,12 +205,12 @@ def report(title, times):
         title, '', 'done s', '+sync s', '/ others', '/ GNU tar'))
     best = {n: (min(t[0] for t in v), min(t[1] for t in v))
             for n, v in times.items()}
-    others = min(v[0] for n, v in best.items()
+    others = min(v[1] for n, v in best.items()
                  if not n.startswith(('ours', 'GNU')))
     for name, (done, synced) in best.items():
         print('%-18s %9.2f %9.2f %10.2f %11.2f' % (
-            name, done, synced, done / others, done / best['GNU tar'][0]),
-            flush=True)
+            name, done, synced, synced / others,
+            synced / best['GNU tar'][1]), flush=True)
 
 
 if __name__ == '__main__':
