@@ -175,6 +175,8 @@ RECIPES = {
     'java': Recipe(
         'a web server in Java on port 8080 that counts its visits',
         packages=('openjdk-17-jdk-headless',),
+        # Its alternatives have manual pages, which the base leaves out.
+        prepare='mkdir -p /usr/share/man/man1',
         files={'/srv/Server.java': 'Server.java'}, finish='mkdir /data',
         cmd=('java', '-XX:TieredStopAtLevel=1', '/srv/Server.java'),
         env={'PATH': _PATH}, ports=('8080/tcp',), volumes=('/data',)),
