@@ -111,7 +111,8 @@ Transports that an image may choose, with its property
 ``containervm_rootfs_transport``, beside ``rootfs_transport``.
 
 The host must have what each of them needs. It gets a trait for each, such as
-``CUSTOM_CONTAINERVM_BLOCK``, which an image can require.
+``CUSTOM_CONTAINERVM_BLOCK``, which an image can require. Images that were
+uploaded as disks need ``block``.
 
 Possible values:
 

@@ -12,6 +12,9 @@
 
 """qcow2 files of strangers, by way of what Nova does about them."""
 
+import errno
+import os
+
 from nova import exception
 from nova.virt import images
 from oslo_concurrency import processutils
@@ -44,7 +47,9 @@ def to_raw(source, target, most):
                                       'the disk is larger than allowed')
     try:
         images.convert_image(source, target, 'qcow2', 'raw')
-    except exception.ImageUnacceptable:
+    except exception.ImageUnacceptable as exc:
+        if os.strerror(errno.ENOSPC) in str(exc):
+            raise errors.NoSpace('no space left in the image store')
         raise errors.Damaged('it is a qcow2 that qemu-img cannot convert')
 
 

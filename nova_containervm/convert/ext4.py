@@ -18,6 +18,7 @@ and devices that only root could make on this host. Nothing is mounted.
 
 import os
 
+from nova_containervm.baseimage import tools as basetools
 from nova_containervm.convert import errors
 from nova_containervm.convert import tools
 from nova_containervm.images import errors as image_errors
@@ -41,6 +42,8 @@ _XATTR_BYTES = 3500
 _CONTENTS = 1 << 20
 #: The last second that an inode can have.
 _LATEST = (1 << 34) - (1 << 31) - 1
+#: When it was made: the same image gives the same bytes.
+_TIME = {'E2FSPROGS_FAKE_TIME': str(basetools.DEFAULT_EPOCH)}
 
 
 def make(source, target, work, identifier):
@@ -64,19 +67,19 @@ def make(source, target, work, identifier):
         # No journal: it is never written to. (The guest mounts it noload.)
         '-O', '^has_journal,^resize_inode,metadata_csum,64bit',
         '-E', 'hash_seed=%s,lazy_itable_init=0,root_owner=0:0,nodiscard'
-        % identifier, target])
+        % identifier, target], **_TIME)
     writer = _Writer(source, work)
     script = os.path.join(work, 'script')
     with open(script, 'wb') as out:
         out.writelines(writer.lines())
-    said = tools.run([debugfs, '-w', '-f', script, target])
+    said = tools.run([debugfs, '-w', '-f', script, target], **_TIME)
     problems = [line for line in said.splitlines()
                 if line and not line.startswith((_ECHO, 'debugfs 1.'))
                 and not line.startswith('Allocated inode: ')]
     if problems:
         raise errors.ConvertError('debugfs: %s' % '; '.join(problems[:3]))
     # It also makes indexes of large directories. 1: it has.
-    tools.run([e2fsck, '-f', '-p', '-D', target], allowed=(0, 1))
+    tools.run([e2fsck, '-f', '-p', '-D', target], allowed=(0, 1), **_TIME)
 
 
 def _measure(source):

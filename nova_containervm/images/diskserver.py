@@ -140,12 +140,13 @@ class DiskRequests:
                 'sha256': digest, 'bytes': os.fstat(disk).st_size,
                 'version': '.'.join(map(str, tool.version))}
 
-    def do_take(self, request, _answer, disk):
-        """Make an open file, a disk as it was uploaded, one of the store's.
+    def do_take(self, request, _answer):
+        """Make a disk as it was uploaded one of the store's.
 
         ``size`` is how much of it the answer's second digest is of.
         """
         base = self._open(request['dir'])
+        disk = self._open_own(DISK, os.O_RDWR, base)
         if self._confined:
             os.fchown(disk, *self._owner)
         self._enter(base)

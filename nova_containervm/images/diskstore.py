@@ -145,24 +145,24 @@ class DiskStore(store.ImageStore):
                 raw = os.path.join(path, 'raw')
                 self._convert(upload, raw)
                 os.unlink(upload)
-            with open(raw, 'r+b') as disk:
+            with open(raw, 'rb') as disk:
                 said = diskfile.read(disk.fileno())
-                config = self._accepted(said)
-                place = 'tmp/%s/b0' % os.path.basename(path)
-                os.mkdir(self.path(place), 0o755)
-                taken = helper.request(
-                    'take', [disk.fileno()], dir=place,
-                    size=said.size or 0).result()
-                if said.sha256 not in (None, taken['filesystem']):
-                    raise errors.DigestMismatch(
-                        'the filesystem on the disk is not the one that its '
-                        'description is of: it was damaged or written to; '
-                        'convert and upload the image again')
-                st = os.fstat(disk.fileno())
+            config = self._accepted(said)
+            place = 'tmp/%s/b0' % os.path.basename(path)
+            os.mkdir(self.path(place), 0o755)
+            disk = self.path(place, diskserver.DISK)
+            os.rename(raw, disk)
+            taken = helper.request('take', dir=place,
+                                   size=said.size or 0).result()
+            if said.sha256 not in (None, taken['filesystem']):
+                raise errors.DigestMismatch(
+                    'the filesystem on the disk is not the one that its '
+                    'description is of: it was damaged or written to; '
+                    'convert and upload the image again')
+            st = os.stat(disk, follow_symlinks=False)
             chain = 'sha256:' + taken['sha256']
             # There are no layers to be had any more, whatever it says.
             config['rootfs'] = {'type': 'layers', 'diff_ids': [chain]}
-            os.rename(raw, self.path(place, diskserver.DISK))
             # Not of the files on it, which nobody has looked at
             about = {'entries': 0, 'file_caps': [],
                      'passwd': base64.b64encode(said.passwd).decode(),

@@ -20,6 +20,7 @@ import unittest
 
 import ddt
 import fixtures
+from nova import exception
 from oslotest import base
 
 from nova_containervm import diskimage
@@ -99,6 +100,14 @@ class ToRawTestCase(base.BaseTestCase):
         if words:
             self.assertIn(words, str(error))
             self.assertFalse(os.path.exists(self.target))
+
+    def test_no_room(self):
+        self.make()
+        self.useFixture(fixtures.MockPatch(
+            'nova.virt.images.convert_image',
+            side_effect=exception.ImageUnacceptable(
+                image_id='x', reason='write: No space left on device')))
+        self.assertRaises(errors.NoSpace, self.to_raw)
 
     def test_larger_than_allowed(self):
         self.make()

@@ -13,6 +13,7 @@
 """Images that are uploaded as disks: their descriptions, and the store."""
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -20,6 +21,7 @@ import os
 
 import ddt
 
+from nova_containervm.cli import store as store_cli
 from nova_containervm.images import diskfile
 from nova_containervm.images import errors
 from nova_containervm.images import mkerofs
@@ -282,6 +284,31 @@ class StoreTestCase(base.StoreTestCase):
         with self.assertRaises(errors.Unsupported):
             self.ensure(b'QFI\xfb' + bytes(4000), where=self.where)
         self.assertNothingLeft(self.where)
+
+    def test_the_command_knows_it(self):
+        self.ensure(described(filesystem()), where=self.where)
+        for words in (['list'], ['verify'], ['prune', '--keep', 'image']):
+            with contextlib.redirect_stdout(io.StringIO()) as out:
+                self.assertEqual(0, store_cli.main(
+                    ['--root', self.where.root, *words]), out.getvalue())
+            if words == ['list']:
+                self.assertIn('image', out.getvalue())
+
+    def test_helper_takes_no_file_with_another_name(self):
+        self.where.prepare()
+        with self.where.session() as (helper, path):
+            os.mkdir(os.path.join(path, 'b0'))
+            own = os.path.join(path, 'b0', 'disk.erofs')
+            other = os.path.join(self.dir, 'other')
+            with open(other, 'wb'):
+                pass
+            for make in (os.link, os.symlink):
+                make(other, own)
+                with self.assertRaises(errors.StoreError):
+                    helper.request('take', size=0, dir='tmp/%s/b0' %
+                                   os.path.basename(path)).result()
+                os.unlink(own)
+        self.assertEqual(os.geteuid(), os.stat(other).st_uid)
 
     def test_other_stores_leave_it(self):
         where = self.store('mapped', 'other')
