@@ -68,6 +68,11 @@ def add_parser(commands):
         'mkfs.erofs 1.8.1 or later), squashfs (smallest, zstd; tar2sqfs), '
         'ext4 (mke2fs and debugfs). Default: %(default)s')
     parser.add_argument(
+        '--method', choices=filesystems.METHODS, default='direct',
+        help='direct: with the tools of the filesystem (default); guestfs: '
+             'have libguestfs do it in a small virtual machine, which takes '
+             'minutes without KVM (guestfish; ext4 only)')
+    parser.add_argument(
         '--output-format', choices=disk.OUTPUT_FORMATS,
         help='format of the file (default: by its suffix: .qcow2, .raw, '
              '.img)')
@@ -120,9 +125,10 @@ def run(args):
         if args.bootable:
             bootable.check_base(args.base)
         options = disk.Options(
-            format=args.format, output_format=wanted, compress=args.compress,
-            ref=args.ref, architecture=args.arch, mkfs=args.mkfs,
-            base=args.base if args.bootable else None, properties=properties)
+            format=args.format, method=args.method, output_format=wanted,
+            compress=args.compress, ref=args.ref, architecture=args.arch,
+            mkfs=args.mkfs, base=args.base if args.bootable else None,
+            properties=properties)
         with _opened(args.input) as (source, size):
             made = disk.convert(bar.reading(source, size), args.output,
                                 options, bar.step)

@@ -51,6 +51,7 @@ class Options:
     """What to make, and how.
 
     :param format: of filesystems.FORMATS
+    :param method: of filesystems.METHODS
     :param output_format: of OUTPUT_FORMATS
     :param compress: compress the qcow2
     :param ref: which image of several in the archive
@@ -62,6 +63,7 @@ class Options:
     """
 
     format: str = 'erofs'
+    method: str = 'direct'
     output_format: str = 'qcow2'
     compress: bool = False
     ref: str | None = None
@@ -122,7 +124,8 @@ def convert(chunks, target, options, progress):
             with tools.Watched(raw, source.size,
                                progress('Making %s' % options.format)):
                 filesystems.make(options.format, source, raw,
-                                 os.path.join(path, 'work'), options.mkfs)
+                                 os.path.join(path, 'work'), options.method,
+                                 options.mkfs)
         finally:
             source.close()
         size = os.stat(raw).st_size

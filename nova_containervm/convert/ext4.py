@@ -59,7 +59,7 @@ def make(source, target, work, identifier):
     """
     mke2fs, debugfs, e2fsck = (tools.require(name) for name in (
         'mke2fs', 'debugfs', 'e2fsck'))
-    size, inodes = _measure(source)
+    size, inodes = measure(source)
     with open(target, 'xb') as out:
         out.truncate(size)
     tools.run([
@@ -83,7 +83,7 @@ def make(source, target, work, identifier):
     tools.run([e2fsck, '-f', '-p', '-D', target], allowed=(0, 1), **_TIME)
 
 
-def _measure(source):
+def measure(source):
     """(bytes that the filesystem needs, inodes)"""
     blocks = inodes = names = 0
     for path, node, link in tarwrite.walk(source.root):

@@ -18,6 +18,7 @@ import uuid
 
 from nova_containervm.convert import errors
 from nova_containervm.convert import ext4
+from nova_containervm.convert import guestfs
 from nova_containervm.convert import tools
 from nova_containervm.images import disktree
 from nova_containervm.images import errors as image_errors
@@ -29,6 +30,8 @@ from nova_containervm.images import mkerofs
 from nova_containervm.images import tarwrite
 
 FORMATS = ('erofs', 'ext4', 'squashfs')
+#: The tools of the filesystem themselves, or libguestfs.
+METHODS = ('direct', 'guestfs')
 #: The same image gives the same filesystem.
 _NAMESPACE = uuid.UUID('0f4d6c0e-8a4f-4d37-9c06-5a8f6b2f1c11')
 _SQUASHFS_BLOCK = 131072
@@ -36,20 +39,24 @@ _SQUASHFS_BLOCK = 131072
 _SQUASHFS_XATTRS = (b'user.', b'trusted.', b'security.')
 
 
-def make(kind, source, target, work, mkfs=mkerofs.COMMAND):
+def make(kind, source, target, work, method='direct',
+         mkfs=mkerofs.COMMAND):
     """Write the filesystem.
 
     :param kind: of FORMATS
     :param source: source.Source
     :param target: path of the file to make
     :param work: an empty directory
+    :param method: of METHODS
     :param mkfs: name or path of mkfs.erofs
     :raises ConvertError: a tool is missing, or fails
     :raises ImageError: the image has what the filesystem cannot have
     """
     identifier = str(uuid.uuid5(_NAMESPACE, '\n'.join(
         [kind, *_diff_ids(source.config)])))
-    if kind == 'ext4':
+    if method == 'guestfs':
+        guestfs.make(kind, source, target, work, identifier)
+    elif kind == 'ext4':
         ext4.make(source, target, work, identifier)
     elif kind == 'erofs':
         _erofs(source, target, work, identifier, mkfs)

@@ -24,9 +24,9 @@ from nova_containervm.images import errors as image_errors
 
 #: Programs, and the Debian package that has each.
 PACKAGES = {
-    'debugfs': 'e2fsprogs', 'e2fsck': 'e2fsprogs', 'mke2fs': 'e2fsprogs',
-    'qemu-img': 'qemu-utils', 'tar2sqfs': 'squashfs-tools-ng',
-    'virt-make-fs': 'guestfs-tools',
+    'debugfs': 'e2fsprogs', 'e2fsck': 'e2fsprogs', 'guestfish': 'guestfish',
+    'mke2fs': 'e2fsprogs', 'qemu-img': 'qemu-utils',
+    'tar2sqfs': 'squashfs-tools-ng',
 }
 
 

@@ -194,6 +194,46 @@ class FilesystemTestCase(ConvertTestCase):
         self.assertIn('it takes root', str(caught.exception))
         self.assertEqual([], os.listdir(self.dir))
 
+    def _guestfish(self, script):
+        path = os.path.join(self.dir, 'guestfish')
+        with open(path, 'w') as out:
+            out.write('#!/bin/sh\n' + script)
+        os.chmod(path, 0o755)
+        patch = mock.patch('nova_containervm.convert.tools.require',
+                           return_value=path)
+        patch.start()
+        self.addCleanup(patch.stop)
+        return path
+
+    def test_guestfs_has_the_whole_image(self):
+        log = os.path.join(self.dir, 'log')
+        path = self._guestfish(
+            'printf "%%s\\n" "$LIBGUESTFS_BACKEND" "$@" >%s\n'
+            'while [ "$1" != tar-in ]; do shift; done\n'
+            'cp "$2" %s.tar\nexit 3\n' % (log, log))
+        with self.assertRaises(errors.ConvertError) as caught:
+            self.convert(builders.docker([_layer()]), 'ext4',
+                         method='guestfs')
+        self.assertIn('guestfish failed (3)', str(caught.exception))
+        with open(log) as said:
+            words = said.read().split('\n')
+        self.assertEqual('direct', words[0])
+        self.assertIn('xattrs:true', words)
+        self.assertEqual(
+            ['./', './bin', './bin/run', './etc', './etc/group',
+             './etc/passwd'], sorted(subprocess.run(
+                 ['tar', '-tf', log + '.tar'], check=True, text=True,
+                 capture_output=True).stdout.split()))
+        for name in (path, log, log + '.tar'):
+            os.unlink(name)
+        self.assertEqual([], os.listdir(self.dir))
+
+    @ddt.data('erofs', 'squashfs')
+    def test_guestfs_makes_ext4_only(self, kind):
+        with self.assertRaises(errors.ConvertError) as caught:
+            self.convert(builders.docker([_layer()]), kind, method='guestfs')
+        self.assertIn('--format ext4', str(caught.exception))
+
     def test_no_room(self):
         with mock.patch('shutil.disk_usage',
                         return_value=mock.Mock(free=1)):
