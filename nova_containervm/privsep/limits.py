@@ -53,10 +53,13 @@ _DQBLK = struct.Struct('QQQQQQQQI4x')
 _QIF_LIMITS = 0x5
 
 _LOOP_CTL_GET_FREE = 0x4c82
+_LOOP_GET_STATUS64 = 0x4c05
 _LOOP_CONFIGURE = 0x4c0a
 _LO_FLAGS_AUTOCLEAR = 4
 # struct loop_config: fd, block size, loop_info64 with its flags, reserved
 _LOOP_CONFIG = struct.Struct('II52xI176x64x')
+# struct loop_info64: device and inode of the file, and more
+_LOOP_INFO = struct.Struct('QQ216x')
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -67,7 +70,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def mount_file(path, directory, size):
     """Mount the filesystem in a file, made if it does not exist.
 
-    A file that is smaller than ``size`` grows, with its filesystem.
+    A file that is smaller than ``size`` grows, with its filesystem; at a later
+    call if it is still mounted in a mount namespace of somebody else.
 
     :param path: of the file
     :param directory: where to; made if it does not exist
@@ -89,10 +93,7 @@ def mount_file(path, directory, size):
         if (not stat.S_ISREG(info.st_mode) or info.st_uid or
                 info.st_nlink != 1 or info.st_mode & 0o077):
             raise ValueError('%s is not the file that was made' % path)
-        grown = info.st_size < size
-        if grown:
-            os.ftruncate(file, size)
-        with _loop_device(file) as device:
+        with _loop_device(file, size) as (device, grown):
             if grown:
                 processutils.execute('e2fsck', '-f', '-p', device,
                                      check_exit_code=[0, 1])
@@ -120,11 +121,55 @@ def _make_file(path, size):
 
 
 @contextlib.contextmanager
-def _loop_device(file):
-    """A loop device on an open file, as a path.
+def _loop_device(file, size):
+    """A loop device on an open file: its path, and whether the file grew.
 
-    It goes away with its last user.
+    If there is one already it is mounted: an unmount takes effect in the own
+    mount namespace only, and others, as of a container engine, may have a
+    copy. A second device would mean two caches for one filesystem, and the
+    loss of what was written last. It goes away with its last user.
     """
+    device = _find_loop(file)
+    grow = device is None and os.fstat(file).st_size < size
+    if grow:
+        os.ftruncate(file, size)
+    path, fd = device or _new_loop(file)
+    try:
+        yield path, grow
+    finally:
+        os.close(fd)
+
+
+def _find_loop(file):
+    """Path and descriptor of the loop device on a file; None: has none."""
+    info = os.fstat(file)
+    for name in os.listdir('/sys/block'):
+        if not os.path.isdir('/sys/block/%s/loop' % name):
+            continue
+        path = '/dev/' + name
+        with contextlib.suppress(FileNotFoundError):
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            # Asked now that it cannot go away any more
+            if _file_of(device) == (info.st_dev, info.st_ino):
+                return path, device
+            os.close(device)
+    return None
+
+
+def _file_of(device):
+    """Device and inode number of the file below a loop device, or None."""
+    try:
+        status = fcntl.ioctl(device, _LOOP_GET_STATUS64,
+                             bytes(_LOOP_INFO.size))
+    except OSError as e:
+        if e.errno == errno.ENXIO:  # it has none
+            return None
+        raise
+    return _LOOP_INFO.unpack(status)
+
+
+def _new_loop(file):
+    """Path and descriptor of a new loop device on a file."""
     config = _LOOP_CONFIG.pack(file, 0, _LO_FLAGS_AUTOCLEAR)
     try:
         control = os.open('/dev/loop-control', os.O_RDWR | os.O_CLOEXEC)
@@ -144,14 +189,25 @@ def _loop_device(file):
                 if e.errno != errno.EBUSY:
                     raise
                 continue  # somebody else was faster
-            try:
-                yield path
-            finally:
-                os.close(device)
-            return
+            return path, device
     finally:
         os.close(control)
     raise OSError(errno.EBUSY, 'no loop device is free')
+
+
+@privsep.ctx.entrypoint
+def unmount_file(directory):
+    """Unmount what mount_file() has mounted.
+
+    All of it is in the file then, even if it stays mounted in another mount
+    namespace.
+
+    :raises processutils.ProcessExecutionError: it is in use
+    """
+    directory = paths.own(directory)
+    if mounts.is_mounted(directory):
+        processutils.execute('sync', '--file-system', directory)
+        mounts.unmount(directory)
 
 
 @privsep.ctx.entrypoint

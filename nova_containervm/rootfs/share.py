@@ -73,7 +73,7 @@ class ShareRootfs(base.Rootfs):
         if os.path.isdir(self.path):
             mounts.unmount(self.path)
         if self.choices.share_limit == 'file' and os.path.isdir(self.private):
-            mounts.unmount(self.private)
+            limits.unmount_file(self.private)
 
     def remove(self):
         self.release()

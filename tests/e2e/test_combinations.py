@@ -13,6 +13,9 @@
 
 """Every way to run a container: boot, runtime, access mode, layer."""
 
+import contextlib
+import subprocess
+
 import pytest
 
 from tests.e2e import cloud as cloud_lib
@@ -20,6 +23,22 @@ from tests.e2e import containers
 from tests.e2e import profiles
 
 ALL = list(profiles.combinations())
+
+
+@contextlib.contextmanager
+def other_namespace():
+    """A mount namespace with a copy of all mounts, as container engines make.
+
+    What is unmounted stays mounted there.
+    """
+    with subprocess.Popen(
+            ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+             'echo; exec sleep 1000'], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        try:
+            yield
+        finally:
+            process.kill()
 
 
 @pytest.mark.parametrize('profile', [
@@ -49,15 +68,15 @@ def test_combination(server, probe, cloud, host, configured, profile):
         assert mode == (0o640 if configured.access == 'passthrough'
                         else 0o600)
 
-    cloud.compute.stop_server(made.id)
-    cloud.wait(made, 'SHUTOFF')
-    cloud.wait_metadata(made, 'containervm_exit_code',
-                        str(containers.STOPPED_CODE))
-    for disk in host.disk_files(made.id):
-        host.check_disk(disk)
-
-    cloud.compute.start_server(made.id)
-    cloud.wait(made, 'ACTIVE')
+    with other_namespace():
+        cloud.compute.stop_server(made.id)
+        cloud.wait(made, 'SHUTOFF')
+        cloud.wait_metadata(made, 'containervm_exit_code',
+                            str(containers.STOPPED_CODE))
+        for disk in host.disk_files(made.id):
+            host.check_disk(disk)
+        cloud.compute.start_server(made.id)
+        cloud.wait(made, 'ACTIVE')
     assert cloud_lib.shell(address, '''
         cat /srv/data/file /srv/data/link
         stat -c '%a %U:%G' /srv/data/file

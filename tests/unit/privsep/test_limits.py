@@ -14,6 +14,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import shutil
 import struct
 import subprocess
 import time
@@ -78,6 +79,56 @@ class FileTestCase(LimitsTestCase):
                     written += f.write(os.urandom(MIB))
         self.assertEqual(errno.ENOSPC, caught.exception.errno)
         return written
+
+    @contextlib.contextmanager
+    def _pinned(self):
+        """A mount namespace of somebody else's, made while it is mounted."""
+        with subprocess.Popen(
+                ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
+                 'echo; exec sleep 1000'], stdout=subprocess.PIPE) as other:
+            other.stdout.readline()
+            try:
+                yield
+            finally:
+                other.kill()
+
+    def test_still_mounted_elsewhere(self):
+        """Never the same file twice: that loses what is in it."""
+        self._mount()
+        path = os.path.join(self.directory, 'kept')
+        with self._pinned():
+            with open(path, 'w') as f:
+                f.write('kept')
+            limits.unmount_file(self.directory)
+            # As what moves with its server to another host
+            shutil.copy(self.file, self.file + '.copy')
+            self.assertIn('kept', subprocess.run(
+                ['debugfs', '-R', 'ls /', self.file + '.copy'], check=True,
+                capture_output=True, text=True).stdout)
+            self._mount()
+            with open(path) as f:
+                self.assertEqual('kept', f.read())
+            os.unlink(path)
+        mounts.unmount(self.directory)
+        self._mount()
+        self.assertFalse(os.path.exists(path))
+        mounts.unmount(self.directory)
+        subprocess.run(['e2fsck', '-fn', self.file], check=True,
+                       capture_output=True)
+
+    def test_grows_when_mounted_nowhere_else(self):
+        self._mount()
+        before = self._size()
+        with self._pinned():
+            mounts.unmount(self.directory)
+            self._mount(2 * self.SIZE)
+            self.assertEqual(before, self._size())
+        mounts.unmount(self.directory)
+        self._mount(2 * self.SIZE)
+        self.assertGreater(self._size(), 1.8 * before)
+        mounts.unmount(self.directory)
+        subprocess.run(['e2fsck', '-fn', self.file], check=True,
+                       capture_output=True)
 
     def _on_disk(self):
         subprocess.run(['sync', '-f', self.directory], check=True)

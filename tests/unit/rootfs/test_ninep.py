@@ -120,11 +120,14 @@ class NinePTestCase(base.BaseTestCase):
         rootfs = self._rootfs(writable_layer='share', share_limit='file')
         os.mkdir(rootfs.path)
         os.mkdir(rootfs.private)
-        rootfs.release()
         # The one is mounted on top of the other.
+        both = mock.Mock()
+        both.attach_mock(self.mounts.unmount, 'unmount')
+        both.attach_mock(self.limits.unmount_file, 'unmount_file')
+        rootfs.release()
         self.assertEqual([mock.call.unmount(rootfs.path),
-                          mock.call.unmount(rootfs.private)],
-                         self.mounts.mock_calls)
+                          mock.call.unmount_file(rootfs.private)],
+                         both.mock_calls)
         self.limits.remove_file.assert_not_called()
         rootfs.remove()
         self.limits.remove_file.assert_called_once_with(rootfs.file)
