@@ -17,6 +17,7 @@ format and compares what we unpack with what umoci and podman do.
 """
 
 import struct
+import random
 import tarfile
 
 from tests.unit.images import builders
@@ -236,7 +237,8 @@ def change_of(path):
             if number % 3 == 0:
                 tar.file(parent + '/.wh.' + base)
             elif number % 3 == 1:
-                tar.file(name, b'new' * number, mode=member.mode)
+                content = random.Random(number).randbytes(number)
+                tar.file(name, content, mode=member.mode)
             else:
                 tar.link(name + '.old', name, mode=member.mode,
                          uid=member.uid, gid=member.gid,
