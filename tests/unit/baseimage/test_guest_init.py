@@ -346,7 +346,6 @@ class GuestInitTest(unittest.TestCase):
             'genisoimage -quiet -o {} {}.dir': 'iso9660',
             'mformat -T 32768 -h 64 -s 32 -i {} ::': 'vfat',
             'mkswap -q {}': 'swap space',
-            'pvcreate -qq {}': 'a part of a volume group (LVM)',
             'qemu-img create -q -f qcow2 {} 1M': 'a qcow2 image',
             "sfdisk -q {}": 'a partition table',
         }
@@ -375,6 +374,8 @@ class GuestInitTest(unittest.TestCase):
         cases = [
             (0x200, b'EFI PART', 'a partition table'),
             (0x1fe, b'\x55\xaa', 'a partition table'),
+            # pvcreate itself wants a block device.
+            (0x218, b'LVM2 001', 'a part of a volume group (LVM)'),
             (0, b'LUKS\xba\xbe', 'encrypted data (LUKS)'),
             (0x10040, b'_BHRfS_M', 'btrfs'), (0, b'XFSB', 'xfs'),
             (0, b'', ''), (0, b'text', ''),
