@@ -175,21 +175,25 @@ def systemd(cloud, made, address, visit):
 USES = {
     'nginx': Use(nginx),
     'apache2': Use(apache2),
-    'redis': Use(redis),
+    # A setting of the kernel, which is the user's choice, as in docker
+    'redis': Use(redis, noise='Memory overcommit must be enabled'),
     'memcached': Use(memcached),
     'postgres': Use(postgres, metadata={
         'containervm_env_POSTGRES_PASSWORD': PASSWORD},
         noise='the database system is starting up'),
     'mariadb': Use(mariadb, metadata={
         'containervm_env_MARIADB_ROOT_PASSWORD': PASSWORD},
-        flavor='c1.medium'),
-    'rabbitmq': Use(rabbitmq, flavor='c1.medium'),
+        # docker's profile has no io_uring either; and this cloud no DNS.
+        noise='uring.* failed|could not be resolved', flavor='c1.medium'),
+    # It is stopped by a program in Erlang, which takes its time to start.
+    'rabbitmq': Use(rabbitmq, flavor='c1.medium', metadata={
+        'containervm_stop_timeout': '50'}),
     'haproxy': Use(haproxy),
     'node': Use(counts(3000)),
     'python': Use(counts(8000)),
     'php': Use(php),
     'java': Use(counts(8080), flavor='c1.medium', code='143'),
-    'systemd': Use(systemd, code='130'),
+    'systemd': Use(systemd),
 }
 
 _BAD = re.compile(r'\b(error|fatal|panic|fail(ed|ure)?|denied|not permitted|'
@@ -251,4 +255,6 @@ def test_sshd(server, image, cloud, tmp_path):
     assert ssh('cat /root/note') == 'kept'
     # A terminal
     assert ssh('-tt', 'tty; exit 0').startswith('/dev/pts/')
-    assert not complaints(cloud.console(made))
+    # There is no utmp, as in docker.
+    assert not complaints(cloud.console(made),
+                          r'logout\(\) returned an error')

@@ -119,7 +119,10 @@ RECIPES = {
                'ln -sf /dev/stdout /var/log/apache2/access.log; '
                'ln -sf /dev/stderr /var/log/apache2/error.log',
         files={'/etc/apache2/conf-enabled/dav.conf': 'apache2-dav.conf'},
-        cmd=('apachectl', '-D', 'FOREGROUND'),
+        # Not apachectl, a shell that keeps the signal for itself
+        cmd=('sh', '-c', '. /etc/apache2/envvars; install -d '
+             '-o www-data $APACHE_RUN_DIR $APACHE_LOCK_DIR; '
+             'exec apache2 -D FOREGROUND'),
         env={'PATH': _PATH}, ports=('80/tcp',), stop_signal='SIGWINCH'),
     'memcached': Recipe(
         'memcached on port 11211',
