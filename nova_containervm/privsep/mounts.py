@@ -110,7 +110,9 @@ def mount_writable_image(target, layers_dir, names, private):
         os.makedirs(staging, mode=0o700, exist_ok=True)
         _copy_attributes(os.path.join(layers_dir, names[-1], 'tree'), staging)
         os.rename(staging, upper)
-    _mount_overlay(target, layers_dir, names, 'rw',
+    # index=off: with an index overlayfs refuses a directory that another mount
+    # namespace still has mounted, where nothing uses it.
+    _mount_overlay(target, layers_dir, names, 'rw', 'index=off',
                    'upperdir=' + os.path.relpath(upper, layers_dir),
                    'workdir=' + os.path.relpath(work, layers_dir))
 
