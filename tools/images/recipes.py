@@ -142,7 +142,8 @@ RECIPES = {
         'RabbitMQ on port 5672; anyone may log in as guest',
         packages=('rabbitmq-server',),
         files={'/etc/rabbitmq/rabbitmq.conf': 'rabbitmq.conf'},
-        user='rabbitmq', cmd=('rabbitmq-server',),
+        # Not Debian's wrapper, a shell that keeps the signal for itself
+        user='rabbitmq', cmd=('/usr/lib/rabbitmq/bin/rabbitmq-server',),
         env={'PATH': _PATH, 'HOME': '/var/lib/rabbitmq', 'LANG': 'C.UTF-8'},
         ports=('5672/tcp',), volumes=('/var/lib/rabbitmq',)),
     'haproxy': Recipe(
