@@ -19,7 +19,8 @@ of our code (needs the module atheris)::
     python3 -m tests.images.fuzz --inputs 10000 --atheris
     python3 -m tests.images.fuzz --repeat FILE
 
-Seconds are of CPU time: beside other work it takes longer, not less. SIGTERM
+Seconds are of CPU time: beside other work it takes longer, not less; an input
+that takes a minute of it has hung. SIGTERM
 ends it after the input that is being tried, which is no failure. The same
 seed and number of inputs give the same inputs; atheris needs PYTHONHASHSEED=0
 for it, and does not then try what the code compares, such as inode numbers.
@@ -45,6 +46,14 @@ class _NoImports:
         raise AssertionError('import of %s while unpacking' % name)
 
 
+#: Seconds of CPU time after which an input is taken to hang.
+_HANGS = 60
+
+
+def _hangs(_number, _frame):
+    raise AssertionError('%d s of CPU time for one input' % _HANGS)
+
+
 class Run:
     """One run of a fuzzer.
 
@@ -63,6 +72,7 @@ class Run:
         self._end = time.process_time() + args.seconds
         self._stopped = False
         signal.signal(signal.SIGTERM, self._stop)
+        signal.signal(signal.SIGPROF, _hangs)
 
     def _stop(self, _number, _frame):
         self._stopped = True
@@ -78,9 +88,11 @@ class Run:
     def one(self, data):
         """Try one input; a failure ends the run."""
         sys.meta_path.insert(0, _NoImports())
+        signal.setitimer(signal.ITIMER_PROF, _HANGS)
         try:
             self._bench.run(data)
         except BaseException:
+            signal.setitimer(signal.ITIMER_PROF, 0)
             sys.meta_path.pop(0)
             shutil.rmtree(self.place)
             with open(self._failure, 'wb') as out:
@@ -89,6 +101,7 @@ class Run:
                   '--repeat %s\nThe input: %s' % (self._failure, data.hex()),
                   flush=True)
             raise
+        signal.setitimer(signal.ITIMER_PROF, 0)
         sys.meta_path.pop(0)
 
     def report(self):
@@ -153,8 +166,9 @@ def coverage_guided(run, seed, artifacts):
     for number, data in enumerate(inputs):
         with open('%s/%d' % (corpus, number), 'wb') as out:
             out.write(data)
-    # A seed of 0 would be one of libFuzzer's own choice.
-    atheris.Setup([sys.argv[0], corpus, '-max_len=20480', '-timeout=60',
+    # A seed of 0 would be one of libFuzzer's own choice. Its timeout is of
+    # time that others may have had: see _HANGS.
+    atheris.Setup([sys.argv[0], corpus, '-max_len=20480', '-timeout=1000000',
                    '-seed=%d' % (seed + 1), '-handle_term=0',
                    '-use_cmp=%d' % math.isinf(run.inputs),
                    '-artifact_prefix=%s-' % artifacts], target)
