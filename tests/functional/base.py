@@ -165,6 +165,8 @@ class FakeMounts(fixtures.Fixture):
                 ('limits.probe_project_quota', lambda path: None),
                 ('limits.mount_file', lambda path, directory, size:
                     self.limited.update({path: size})),
+                ('limits.unmount_file', lambda path:
+                    self.mounted.pop(path, None)),
                 ('limits.remove_file', lambda path:
                     self.limited.pop(path, None))):
             self.useFixture(fixtures.MockPatch(module + name, fake))
