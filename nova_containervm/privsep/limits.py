@@ -147,25 +147,24 @@ def _find_loop(file):
         if not os.path.isdir('/sys/block/%s/loop' % name):
             continue
         path = '/dev/' + name
-        with contextlib.suppress(FileNotFoundError):
-            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        device = None
+        try:
+            # Not for writing: others' may be read-only, as those of snaps.
+            device = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             # Asked now that it cannot go away any more
-            if _file_of(device) == (info.st_dev, info.st_ino):
-                return path, device
-            os.close(device)
+            status = fcntl.ioctl(device, _LOOP_GET_STATUS64,
+                                 bytes(_LOOP_INFO.size))
+            if _LOOP_INFO.unpack(status) == (info.st_dev, info.st_ino):
+                found, device = device, None
+                return path, found
+        except OSError as e:
+            # No node here; it has no file, or is just losing it
+            if e.errno not in (errno.ENOENT, errno.ENXIO):
+                raise
+        finally:
+            if device is not None:
+                os.close(device)
     return None
-
-
-def _file_of(device):
-    """Device and inode number of the file below a loop device, or None."""
-    try:
-        status = fcntl.ioctl(device, _LOOP_GET_STATUS64,
-                             bytes(_LOOP_INFO.size))
-    except OSError as e:
-        if e.errno == errno.ENXIO:  # it has none
-            return None
-        raise
-    return _LOOP_INFO.unpack(status)
 
 
 def _new_loop(file):

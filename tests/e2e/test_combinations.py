@@ -13,32 +13,14 @@
 
 """Every way to run a container: boot, runtime, access mode, layer."""
 
-import contextlib
-import subprocess
-
 import pytest
 
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import containers
 from tests.e2e import profiles
+from tests import namespaces
 
 ALL = list(profiles.combinations())
-
-
-@contextlib.contextmanager
-def other_namespace():
-    """A mount namespace with a copy of all mounts, as container engines make.
-
-    What is unmounted stays mounted there.
-    """
-    with subprocess.Popen(
-            ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-             'echo; exec sleep 1000'], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
-        try:
-            yield
-        finally:
-            process.kill()
 
 
 @pytest.mark.parametrize('profile', [
@@ -68,7 +50,7 @@ def test_combination(server, probe, cloud, host, configured, profile):
         assert mode == (0o640 if configured.access == 'passthrough'
                         else 0o600)
 
-    with other_namespace():
+    with namespaces.copy_of_mounts():
         cloud.compute.stop_server(made.id)
         cloud.wait(made, 'SHUTOFF')
         cloud.wait_metadata(made, 'containervm_exit_code',

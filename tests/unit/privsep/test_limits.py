@@ -28,6 +28,7 @@ from nova_containervm import conf
 from nova_containervm import privsep
 from nova_containervm.privsep import limits
 from nova_containervm.privsep import mounts
+from tests import namespaces
 
 CONF = conf.CONF
 MIB = 1 << 20
@@ -80,23 +81,11 @@ class FileTestCase(LimitsTestCase):
         self.assertEqual(errno.ENOSPC, caught.exception.errno)
         return written
 
-    @contextlib.contextmanager
-    def _pinned(self):
-        """A mount namespace of somebody else's, made while it is mounted."""
-        with subprocess.Popen(
-                ['unshare', '--mount', '--propagation', 'private', 'sh', '-c',
-                 'echo; exec sleep 1000'], stdout=subprocess.PIPE) as other:
-            other.stdout.readline()
-            try:
-                yield
-            finally:
-                other.kill()
-
     def test_still_mounted_elsewhere(self):
         """Never the same file twice: that loses what is in it."""
         self._mount()
         path = os.path.join(self.directory, 'kept')
-        with self._pinned():
+        with namespaces.copy_of_mounts():
             with open(path, 'w') as f:
                 f.write('kept')
             limits.unmount_file(self.directory)
@@ -116,10 +105,24 @@ class FileTestCase(LimitsTestCase):
         subprocess.run(['e2fsck', '-fn', self.file], check=True,
                        capture_output=True)
 
+    def test_loop_device_that_goes_away(self):
+        """While it is looked at: somebody else's, most likely."""
+        self._mount()
+        file = os.open(self.file, os.O_RDONLY)
+        self.addCleanup(os.close, file)
+        for number in (errno.ENXIO, errno.ENOENT):
+            with mock.patch('os.open', side_effect=OSError(number, '')):
+                self.assertIsNone(limits._find_loop(file))
+        with mock.patch('os.open', side_effect=OSError(errno.EIO, '')):
+            self.assertRaises(OSError, limits._find_loop, file)
+        path, device = limits._find_loop(file)
+        os.close(device)
+        self.assertTrue(path.startswith('/dev/loop'))
+
     def test_grows_when_mounted_nowhere_else(self):
         self._mount()
         before = self._size()
-        with self._pinned():
+        with namespaces.copy_of_mounts():
             mounts.unmount(self.directory)
             self._mount(2 * self.SIZE)
             self.assertEqual(before, self._size())
