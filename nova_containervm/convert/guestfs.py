@@ -46,8 +46,16 @@ def make(kind, source, target, work, identifier):
     extra = {} if os.environ.get('LIBGUESTFS_BACKEND') else {
         'LIBGUESTFS_BACKEND': 'direct'}
     try:
-        _run(guestfish, target, str(size + _ROOM), inodes, identifier,
-             archive, extra)
+        # An argument that is ":" begins the next command.
+        tools.run([
+            guestfish,
+            'sparse', target, str(size + _ROOM), ':', 'run', ':',
+            'mke2fs', '/dev/sda', 'fstype:ext4', 'blocksize:4096',
+            'numberofinodes:%d' % inodes, 'uuid:' + identifier,
+            'reservedblockspercentage:0', ':',
+            'mount-options', 'user_xattr,acl', '/dev/sda', '/', ':',
+            'tar-in', archive, '/', 'xattrs:true', 'acls:true', ':',
+            'umount-all'], **extra)
     except errors.ConvertError as exc:
         if 'guestfs_launch failed' not in str(exc):
             raise
@@ -55,16 +63,3 @@ def make(kind, source, target, work, identifier):
             "libguestfs cannot start its virtual machine; "
             "'libguestfs-test-tool' says why. Where /dev/kvm is there but "
             'does not work: LIBGUESTFS_BACKEND_SETTINGS=force_tcg') from exc
-
-
-def _run(guestfish, target, size, inodes, identifier, archive, extra):
-    # An argument that is ":" begins the next command.
-    tools.run([
-        guestfish,
-        'sparse', target, size, ':', 'run', ':',
-        'mke2fs', '/dev/sda', 'fstype:ext4', 'blocksize:4096',
-        'numberofinodes:%d' % inodes, 'uuid:' + identifier,
-        'reservedblockspercentage:0', ':',
-        'mount-options', 'user_xattr,acl', '/dev/sda', '/', ':',
-        'tar-in', archive, '/', 'xattrs:true', 'acls:true', ':',
-        'umount-all'], **extra)

@@ -17,27 +17,22 @@ output is read for errors.
 """
 
 import os
+import pathlib
 import re
 import socket
 import subprocess
+import tempfile
 import uuid
 
 import pytest
 
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import test_images_run as images_run
 
 pytestmark = pytest.mark.slow
 
 PASSWORD = uuid.uuid4().hex
-
-
-def run(*command, timeout=60, **kwargs):
-    """Run a client on this host; return its output."""
-    result = subprocess.run(command, capture_output=True, text=True,
-                            timeout=timeout, **kwargs)
-    assert result.returncode == 0, '%s: %s%s' % (
-        command, result.stdout, result.stderr)
-    return result.stdout.strip()
+run = images_run.run
 
 
 def wait_port(cloud, address, port, timeout=240):
@@ -99,13 +94,10 @@ def memcached(cloud, made, address, visit):
     # It keeps nothing over a restart, and is not asked to.
     assert subprocess.run(['memccat', servers, 'note'],
                           capture_output=True).stdout == b''
-    path = '/tmp/note'
-    with open(path, 'w') as out:
-        out.write('cached')
-    try:
-        run('memccp', servers, path)
-    finally:
-        os.unlink(path)
+    with tempfile.TemporaryDirectory() as directory:
+        path = pathlib.Path(directory) / 'note'
+        path.write_text('cached')
+        run('memccp', servers, str(path))
     assert run('memccat', servers, 'note') == 'cached'
 
 

@@ -20,12 +20,11 @@ of our code (needs the module atheris)::
     python3 -m tests.images.fuzz --repeat FILE
 
 Seconds are of CPU time: beside other work it takes longer, not less; an input
-that takes a minute of it has hung. SIGTERM
-ends it after the input that is being tried, which is no failure. The same
-seed and number of inputs give the same inputs; atheris needs PYTHONHASHSEED=0
-for it, and does not then try what the code compares, such as inode numbers.
-What is checked is in checks.py. The input that fails is printed, and kept in
-a file.
+that takes a minute of it has hung. SIGTERM ends it after the input that is
+being tried, which is no failure. The same seed and number of inputs give the
+same inputs; atheris needs PYTHONHASHSEED=0 for it, and does not then try what
+the code compares, such as inode numbers. What is checked is in checks.py. The
+input that fails is printed, and kept in a file.
 """
 
 import argparse

@@ -16,8 +16,8 @@ Each is small but one thing in it is hard. corpus.py writes them in every
 format and compares what we unpack with what umoci and podman do.
 """
 
-import struct
 import random
+import struct
 import tarfile
 
 from tests.unit.images import builders
