@@ -48,20 +48,21 @@ class LiveMoves:
     def check_source(instance):
         """Whether a server can leave this host while it runs.
 
-        :raises exception.MigrationPreCheckError: why it cannot
+        :raises exception.InvalidSharedStorage: why it cannot
         """
         rec = record.of(instance)
         _check_savable(instance, rec.choices)
         if rec.injected_files:
-            raise exception.MigrationPreCheckError(
-                reason='files were given to server %s when it was created, '
-                'and do not move with it; %s' % (instance.uuid, _COLD))
+            raise _nowhere('files were given to server %s when it was '
+                           'created, and do not move with it; %s' % (
+                               instance.uuid, _COLD))
 
     @staticmethod
     def check_destination(instance):
         """Whether this host can take a server while it runs.
 
-        :raises exception.MigrationPreCheckError: why it cannot
+        :raises exception.InvalidSharedStorage: why no host can
+        :raises exception.MigrationPreCheckError: why this one cannot
         """
         rec = record.remembered(instance)
         if rec is None:
@@ -104,11 +105,20 @@ class LiveMoves:
 _COLD = 'stop it, or use "openstack server migrate" without --live-migration'
 
 
+def _nowhere(reason):
+    """The exception for what no host can do.
+
+    Upon a MigrationPreCheckError, Nova's conductor tries the next host, and
+    in the end knows no more than that there was none. This one it passes on.
+    """
+    return exception.InvalidSharedStorage('Live migration: ' + reason)
+
+
 def _check_savable(instance, choices):
     if not transports.ROOTFS[choices.rootfs_transport].savable:
-        raise exception.MigrationPreCheckError(
-            reason='the root filesystem of server %s is a %s share, which '
-            'QEMU cannot migrate; %s. Servers of images with %s=block can.' %
+        raise _nowhere(
+            'the root filesystem of server %s is a %s share, which QEMU '
+            'cannot migrate; %s. Servers of images with %s=block can.' %
             (instance.uuid, choices.rootfs_transport, _COLD,
              transports.PROPERTY))
 

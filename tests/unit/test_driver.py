@@ -134,9 +134,9 @@ class DriverTestCase(base.BaseTestCase):
     @ddt.data(
         ('set_admin_password', exception.SetAdminPasswdNotSupported),
         ('suspend', exception.InstanceFaultRollback),
-        ('check_can_live_migrate_source', exception.MigrationPreCheckError),
+        ('check_can_live_migrate_source', exception.InvalidSharedStorage),
         ('check_can_live_migrate_destination',
-         exception.MigrationPreCheckError),
+         exception.InvalidSharedStorage),
     )
     @ddt.unpack
     def test_refused(self, name, error):
