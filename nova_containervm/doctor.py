@@ -86,7 +86,9 @@ class Connection:
     """
 
     def get_connection(self):
-        """Open the connection, for reading only.
+        """Open the connection, as nova-compute does.
+
+        One for reading only may not ask for a domain's capabilities.
 
         :raises ImportError: there is no libvirt-python
         :raises libvirt.libvirtError: libvirtd does not answer
@@ -94,8 +96,7 @@ class Connection:
         libvirt = importlib.import_module('libvirt')
         # It prints every error by itself, besides raising it.
         libvirt.registerErrorHandler(lambda _context, _error: None, None)
-        return libvirt.openReadOnly(
-            CONF.libvirt.connection_uri or 'qemu:///system')
+        return libvirt.open(CONF.libvirt.connection_uri or 'qemu:///system')
 
     @property
     def errors(self):

@@ -34,13 +34,18 @@ def pytest_configure(config):
         'markers', 'profile(name): settings of nova-compute that a test needs')
     config.addinivalue_line(
         'markers', 'slow: takes long; only "tools/test --all" runs it')
+    config.addinivalue_line(
+        'markers', 'operation(name...): a row of the support matrix that a '
+        'test shows, for tools/support-matrix; with refused=True, that it is '
+        'refused')
 
 
-# What a server of any transport must do: these modules run for each. In the
-# standard run only for the default one.
-EVERY_TRANSPORT = ('test_config', 'test_images_run', 'test_lifecycle',
-                   'test_volumes')
-OTHER_TRANSPORTS = ('virtiofs', 'block')
+# What a server of any transport must do: these modules run for each, and for
+# each layer where that matters. In the standard run only for the default one.
+EVERY_TRANSPORT = {'test_config': ('virtiofs', 'block'),
+                   'test_images_run': ('virtiofs', 'block'),
+                   'test_lifecycle': profiles.COLUMNS[1:],
+                   'test_volumes': ('virtiofs', 'block')}
 
 
 def pytest_generate_tests(metafunc):
@@ -50,9 +55,11 @@ def pytest_generate_tests(metafunc):
             m.name == 'profile' or m.name == 'parametrize' and
             'profile' in m.args[0]
             for m in metafunc.definition.iter_markers()):
-        metafunc.parametrize('profile', ['default', *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in OTHER_TRANSPORTS)], indirect=True, scope='module')
+        metafunc.parametrize(
+            'profile', ['default', *(
+                pytest.param(name, marks=pytest.mark.slow)
+                for name in EVERY_TRANSPORT[module])],
+            indirect=True, scope='module')
 
 
 @pytest.fixture(scope='module')
@@ -76,6 +83,13 @@ def pytest_collection_modifyitems(items):
     order = {name: i for i, name in enumerate(profiles.PROFILES)}
     items.sort(key=lambda item: ('second_host' in item.fixturenames,
                                  order[profile_of(item)]))
+    for item in items:
+        column = profiles.PROFILES[profile_of(item)].column
+        for marker in item.iter_markers('operation'):
+            for name in marker.args:
+                item.user_properties.append(('cell', '%s %s %s' % (
+                    name, column, 'missing' if marker.kwargs.get('refused')
+                    else 'complete')))
 
 
 @pytest.fixture(scope='session')
@@ -175,6 +189,16 @@ def configured(request, profile, settings):
     name = profile_of(request.node)
     settings.use(name)
     return profiles.PROFILES[name]
+
+
+@pytest.fixture
+def refused_here(request):
+    """A function: what a test shows of an operation is its refusal."""
+    def note():
+        request.node.user_properties[:] = [
+            (name, value.replace(' complete', ' missing'))
+            for name, value in request.node.user_properties]
+    return note
 
 
 @pytest.fixture

@@ -20,6 +20,8 @@ the suite is ordered by it (conftest.py).
 import dataclasses
 import itertools
 
+import pytest
+
 BOOT = ('kernel', 'disk')
 RUNTIME = ('crun', 'chroot')
 ACCESS = ('mapped', 'passthrough')
@@ -27,6 +29,8 @@ ACCESS = ('mapped', 'passthrough')
 LAYER = (('disk', 'overlay'), ('share', 'overlay'), ('share', 'copy'),
          ('share', 'reflink'))
 TRANSPORTS = ('9p', 'virtiofs', 'block')
+# One of each column of the support matrix
+COLUMNS = ('default', 'virtiofs', 'block', 'share-overlay', 'virtiofs-share')
 DEFAULTS = {
     'containervm.rootfs_transport': '9p',
     'containervm.boot_method': 'kernel',
@@ -55,6 +59,13 @@ class Profile:
     @property
     def layer(self):
         return self._value('containervm.writable_layer')
+
+    @property
+    def column(self):
+        """Its column in the support matrix."""
+        if self.transport == 'block':
+            return 'block'
+        return '%s-%s' % (self.transport, self.layer)
 
     @property
     def access(self):
@@ -116,6 +127,8 @@ PROFILES = {
     'virtiofs': combination(transport='virtiofs'),
     'block': combination(transport='block'),
     'share-overlay': combination(layer=('share', 'overlay')),
+    'virtiofs-share': combination(layer=('share', 'overlay'),
+                                  transport='virtiofs'),
     'share-copy': combination(layer=('share', 'copy')),
     'share-reflink': combination(layer=('share', 'reflink')),
     **combinations(),
@@ -130,3 +143,13 @@ PROFILES = {
         'containervm.boot_method': 'disk',
     }, 'root'),
 }
+
+
+def everywhere(names=COLUMNS):
+    """Have a test run for each column of the support matrix.
+
+    In the standard run only for the first.
+    """
+    return pytest.mark.parametrize('profile', [names[0], *(
+        pytest.param(name, marks=pytest.mark.slow) for name in names[1:])],
+        indirect=True)

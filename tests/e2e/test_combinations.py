@@ -23,6 +23,7 @@ from tests import namespaces
 ALL = list(profiles.combinations())
 
 
+@pytest.mark.operation('launch')
 @pytest.mark.parametrize('profile', [
     pytest.param(
         name, marks=() if name in profiles.QUICK else pytest.mark.slow)

@@ -21,6 +21,7 @@ import pytest
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import host as host_lib
+from tests.e2e import profiles
 
 
 def downloads(image, since):
@@ -52,9 +53,11 @@ def test_concurrent_creates_share_one_download(
     assert downloads(image, begin) == 0
 
 
+@pytest.mark.operation('image-cache')
 @pytest.mark.slow
+@profiles.everywhere()
 def test_an_image_cached_beforehand_is_not_downloaded(
-        server, builder, upload, cloud):
+        profile, server, builder, upload, cloud):
     """``openstack aggregate cache image``."""
     image = upload('cached', builder.probe('RUN echo cached >/new\n'))
     begin = aio.log_end('glance')

@@ -23,6 +23,7 @@ import pytest
 from websockify import websocket
 
 from tests.e2e import aio
+from tests.e2e import profiles
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +98,9 @@ def open_terminal(cloud, made):
     return Terminal(answer.json()['remote_console']['url'])
 
 
-def test_terminal(serial, server, probe, cloud):
+@pytest.mark.operation('serial-console')
+@profiles.everywhere()
+def test_terminal(profile, serial, server, probe, cloud):
     """One types, the shell answers; also after somebody has hung up."""
     made = server(probe, flavor='c1.tiny', metadata={
         'containervm_command': 'sh', 'containervm_tty': 'true'})
@@ -108,8 +111,9 @@ def test_terminal(serial, server, probe, cloud):
     terminal.type('echo "the answer is $((6 * 7))"; test -t 0 && stty size\r')
     terminal.wait_for('the answer is 42\r\n')
     terminal.wait_for('24 80\r\n')
-    terminal.type('sleep 1000; echo interrupted $?\r')
-    terminal.wait_for('interrupted $?\r\n')
+    # Not before the shell has given the terminal back to what it runs.
+    terminal.type('echo begun; sleep 1000; echo interrupted $?\r')
+    terminal.wait_for('\nbegun\r\n')
     terminal.type('\x03')
     terminal.wait_for('^C')
     terminal.close()

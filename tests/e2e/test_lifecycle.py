@@ -140,6 +140,7 @@ def test_stop_kills_what_does_not_end(server, probe, cloud):
     cloud.wait_metadata(made, 'containervm_exit_code', '137')
 
 
+@pytest.mark.operation('stop-start')
 def test_stop_and_start_keep_writes(running, cloud, host):
     address = cloud.address(running)
     before = boot_id(address)
@@ -159,6 +160,7 @@ def test_stop_and_start_keep_writes(running, cloud, host):
     assert 'containervm_exit_code' not in metadata
 
 
+@pytest.mark.operation('reboot')
 @pytest.mark.parametrize('kind', ['SOFT', 'HARD'])
 def test_reboot(running, cloud, kind):
     address = cloud.address(running)
@@ -177,6 +179,7 @@ def test_reboot(running, cloud, kind):
         "cat: can't open '/stopped': No such file or directory\n")
 
 
+@pytest.mark.operation('pause')
 def test_pause(running, cloud):
     address = cloud.address(running)
     before = boot_id(address)
@@ -189,6 +192,7 @@ def test_pause(running, cloud):
     assert boot_id(address) == before
 
 
+@pytest.mark.operation('lock')
 def test_lock(running, cloud):
     address = cloud.address(running)
     user = openstack.connect(cloud='aio-demo')
@@ -199,6 +203,7 @@ def test_lock(running, cloud):
     assert cloud_lib.answers(address)
 
 
+@pytest.mark.operation('console-log', 'diagnostics')
 def test_console_and_diagnostics(running, cloud):
     assert 'probe: up' in cloud.console(running)
     diagnostics = cloud.compute.get_server_diagnostics(running.id)
@@ -208,6 +213,7 @@ def test_console_and_diagnostics(running, cloud):
 
 # Rebuild
 
+@pytest.mark.operation('rebuild')
 def test_rebuild_gives_a_fresh_rootfs(server, probe, builder, upload, cloud):
     made = server(probe)
     address = cloud.address(made)
@@ -228,6 +234,7 @@ def test_rebuild_gives_a_fresh_rootfs(server, probe, builder, upload, cloud):
 
 # Delete; that nothing is left is checked after every test
 
+@pytest.mark.operation('launch')
 @pytest.mark.parametrize('state', [
     pytest.param('stopped', marks=pytest.mark.slow), 'paused', 'starting'])
 def test_delete(server, probe, cloud, host, state):
@@ -263,7 +270,11 @@ def refused(cloud, made, action, request):
     return ' '.join(event.get('details') or '' for event in done.events)
 
 
-@pytest.mark.parametrize('action', ['rescue', 'changePassword'])
+@pytest.mark.parametrize('action', [
+    pytest.param('rescue', marks=pytest.mark.operation(
+        'rescue', refused=True)),
+    pytest.param('changePassword', marks=pytest.mark.operation(
+        'set-admin-password', refused=True))])
 def test_refused(running, cloud, action):
     compute = cloud.compute
     before = boot_id(cloud.address(running))
@@ -277,11 +288,13 @@ def test_refused(running, cloud, action):
     assert boot_id(cloud.address(running)) == before
 
 
-def test_suspend(running, cloud, configured):
+@pytest.mark.operation('suspend')
+def test_suspend(running, cloud, configured, refused_here):
     """A disk can be saved with the machine, a share cannot."""
     address = cloud.address(running)
     before = boot_id(address)
     if configured.transport != 'block':
+        refused_here()
         words = refused(cloud, running, 'suspend',
                         lambda: cloud.compute.suspend_server(running.id))
         assert 'docker image as a container' in words, words
@@ -291,6 +304,13 @@ def test_suspend(running, cloud, configured):
         cloud.compute.resume_server(running.id)
         cloud.wait(running, 'ACTIVE')
     assert boot_id(address) == before
+
+
+@pytest.mark.operation('vnc-console', refused=True)
+def test_no_graphics(running, cloud):
+    with pytest.raises(openstack.exceptions.BadRequestException) as error:
+        cloud.compute.create_console(running, 'novnc')
+    assert 'Unavailable console type' in str(error.value)
 
 
 @pytest.mark.parametrize('action', ['migrate', 'live-migration'])

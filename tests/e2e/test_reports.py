@@ -21,6 +21,7 @@ import pytest
 
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import profiles
 
 pytestmark = pytest.mark.slow
 
@@ -46,7 +47,9 @@ def of_container(cloud, made):
             if key.startswith(prefix)}
 
 
-def test_health(server, checked, cloud):
+@pytest.mark.operation('health')
+@profiles.everywhere()
+def test_health(profile, server, checked, cloud):
     made = server(checked, flavor='c1.tiny')
     address = cloud.address(made)
     cloud.wait_metadata(made, 'containervm_health', 'healthy', 60)

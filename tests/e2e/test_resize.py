@@ -17,11 +17,9 @@ import openstack
 import pytest
 
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import profiles
 
-PROFILES = ['default', pytest.param('share-overlay', marks=pytest.mark.slow),
-            pytest.param('share-copy', marks=pytest.mark.slow),
-            pytest.param('block', marks=pytest.mark.slow),
-            pytest.param('virtiofs', marks=pytest.mark.slow)]
+everywhere = profiles.everywhere((*profiles.COLUMNS, 'share-copy'))
 
 
 def resize(cloud, made, flavor):
@@ -36,7 +34,8 @@ def size(address):
     return int(memory.split()[1]) >> 10, int(disk.split()[1])
 
 
-@pytest.mark.parametrize('profile', PROFILES, indirect=True)
+@pytest.mark.operation('resize')
+@everywhere
 def test_resize(profile, server, probe, cloud, host):
     """Larger, confirmed; what it has written comes along."""
     made = server(probe, flavor='c1.tiny')
@@ -60,8 +59,9 @@ def test_resize(profile, server, probe, cloud, host):
         host.check_disk(path)
 
 
+@pytest.mark.operation('resize')
 @pytest.mark.slow
-@pytest.mark.parametrize('profile', PROFILES, indirect=True)
+@everywhere
 def test_revert(profile, server, probe, cloud, host):
     made = server(probe, flavor='c1.tiny')
     address = cloud.address(made)

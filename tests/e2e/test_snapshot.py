@@ -20,6 +20,7 @@ import tarfile
 import pytest
 
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import profiles
 
 # What the server does to its image, and what that is to look like.
 CHANGE = r'''
@@ -75,10 +76,8 @@ def manifest(path):
         return entry, json.load(tar.extractfile(entry['Config']))
 
 
-@pytest.mark.parametrize('profile', [
-    'default', pytest.param('block', marks=pytest.mark.slow),
-    pytest.param('virtiofs', marks=pytest.mark.slow),
-    pytest.param('share-overlay', marks=pytest.mark.slow)], indirect=True)
+@pytest.mark.operation('snapshot')
+@profiles.everywhere()
 def test_snapshot(profile, server, probe, cloud, builder, snapshot, tmp_path):
     """Of a running server; podman loads it, a server boots it; and again."""
     origin = manifest(downloaded(cloud, probe, tmp_path))
@@ -127,7 +126,9 @@ def test_snapshot_of_a_stopped_server(server, probe, cloud, builder, snapshot,
     assert cloud.compute.get_server(made.id).status == 'SHUTOFF'
 
 
-def test_shelve_and_unshelve(server, probe, cloud, host):
+@pytest.mark.operation('shelve')
+@profiles.everywhere()
+def test_shelve_and_unshelve(profile, server, probe, cloud, host):
     made = server(probe, flavor='c1.tiny')
     cloud_lib.shell(cloud.address(made), CHANGE)
     cloud.compute.shelve_server(made.id)

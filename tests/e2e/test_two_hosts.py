@@ -24,6 +24,7 @@ import pytest
 
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import profiles
 
 FIRST, SECOND = socket.gethostname(), 'aio2'
 # The others have one host; a second one takes some minutes.
@@ -133,9 +134,8 @@ def move_there(cloud, made):
     cloud.wait(made, 'VERIFY_RESIZE', 300)
 
 
-@pytest.mark.parametrize('profile', [
-    'default', *(pytest.param(name, marks=pytest.mark.slow) for name in (
-        'block', 'virtiofs', 'share-overlay', 'share-copy'))], indirect=True)
+@pytest.mark.operation('cold-migrate')
+@profiles.everywhere((*profiles.COLUMNS, 'share-copy'))
 def test_container_cold_migration(profile, placed, probe, cloud, host,
                                   second_host):
     """There, confirmed; and back, reverted. What it wrote comes along."""
@@ -177,7 +177,10 @@ def test_container_whose_image_is_gone_migrates(placed, builder, cloud):
     assert cloud_lib.http_get(address) == (200, 'probe\n')
 
 
-def test_live_migration_of_a_share_is_refused(placed, probe, cloud):
+@pytest.mark.operation('live-migrate', refused=True)
+@profiles.everywhere([name for name in profiles.COLUMNS if name != 'block'])
+def test_live_migration_of_a_share_is_refused(profile, placed, probe, cloud,
+                                              configured):
     """Whether a host is named or not, the answer says why."""
     made = placed(probe, FIRST)
     address = cloud.address(made)
@@ -186,13 +189,14 @@ def test_live_migration_of_a_share_is_refused(placed, probe, cloud):
         with pytest.raises(openstack.exceptions.BadRequestException) as why:
             cloud.compute.live_migrate_server(made.id, host=target,
                                               block_migration='auto')
-        assert 'is a 9p share, which QEMU cannot migrate; stop it' in str(
-            why.value)
+        assert ('is a %s share, which QEMU cannot migrate; stop it' %
+                configured.transport) in str(why.value)
     cloud.wait(made, 'ACTIVE')
     assert where(cloud, made) == FIRST
     assert cloud_lib.shell(address, BOOT_ID) == before
 
 
+@pytest.mark.operation('live-migrate')
 @pytest.mark.profile('block')
 def test_container_live_migration(placed, probe, cloud, host, second_host):
     made = placed(probe, FIRST)
@@ -206,7 +210,9 @@ def test_container_live_migration(placed, probe, cloud, host, second_host):
         assert target.domains() and not source.domains()
 
 
-def test_evacuation(placed, probe, cloud, second_host):
+@pytest.mark.operation('evacuate')
+@profiles.everywhere()
+def test_evacuation(profile, placed, probe, cloud, second_host):
     """The other host is dead; the container starts afresh on this one."""
     made = placed(probe, SECOND)
     address = cloud.address(made)

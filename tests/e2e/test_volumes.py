@@ -17,6 +17,7 @@ import pytest
 
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import profiles
 
 # Makes the device of a disk, for a container's /dev is as old as itself, and
 # prints its name. virtio shows the first 20 characters of a volume's id.
@@ -89,7 +90,9 @@ def test_plain_server(volume, server, plain_image, cloud):
     # Deleted with the volume attached: it is available again.
 
 
-def test_while_it_runs(volume, server, probe, cloud, host):
+@pytest.mark.operation('attach-volume')
+@profiles.everywhere()
+def test_while_it_runs(profile, volume, server, probe, cloud, host):
     made = server(probe, flavor='c1.tiny', metadata=PRIVILEGED)
     first, second = volume(), volume()
     address = cloud.address(made)
@@ -164,7 +167,9 @@ def reboot(cloud, server, kind='SOFT'):
                 lambda now: now and now != before, 60, 'new boot')
 
 
-def test_mounted(volume, server, data_image, cloud):
+@pytest.mark.operation('volumes')
+@profiles.everywhere()
+def test_mounted(profile, volume, server, data_image, cloud):
     """Formatted and filled once; the same on every start, on any server."""
     data = volume()
     made = server(data_image, flavor='c1.tiny', metadata=mounted(data),
@@ -348,8 +353,10 @@ def test_goes_with_its_server(volume, server, probe, cloud):
                 lambda now: now is None, 30, 'end of the volume')
 
 
+@pytest.mark.operation('boot-from-volume', refused=True)
 @pytest.mark.slow
-def test_boot_from_volume_is_refused(volume, server, probe, cloud):
+@profiles.everywhere()
+def test_boot_from_volume_is_refused(profile, volume, server, probe, cloud):
     root = volume(image_id=probe.id)
     made = server(None, flavor='c1.tiny', wait='ERROR', block_device_mapping=[
         {'source_type': 'volume', 'destination_type': 'volume',

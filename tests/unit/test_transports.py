@@ -89,6 +89,29 @@ class TransportsTestCase(base.BaseTestCase):
                                       transports.check)
         self.assertIn('share_limit = file', str(error))
 
+    @ddt.data(('9p', 'passthrough', 'ext2/ext3', True),
+              ('9p', 'passthrough', 'xfs', False),
+              ('9p', 'mapped', 'ext2/ext3', False),
+              # The daemon has no such capability, whatever QEMU runs as.
+              ('virtiofs', 'passthrough', 'ext2/ext3', False))
+    @ddt.unpack
+    def test_who_is_above_project_quotas(self, transport, access, kind,
+                                         refused):
+        self._set('rootfs_transport', transport)
+        self._set('share_access_mode', access)
+        self._set('share_limit', 'project')
+        self._set('writable_layer', 'share')
+        with mock.patch.object(limits, 'probe_project_quota',
+                               return_value=kind), \
+                mock.patch.object(transports, 'check_tools'):
+            if not refused:
+                transports.check()
+                return
+            error = self.assertRaises(exception.InvalidConfiguration,
+                                      transports.check)
+        self.assertIn('CAP_SYS_RESOURCE', str(error))
+        self.assertIn('share_limit = file', str(error))
+
     @ddt.data('block', 'nfs', '')
     def test_not_offered(self, value):
         error = self.assertRaises(
