@@ -26,7 +26,6 @@ from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import containers
 
-# Not yet run whole on an all-in-one
 pytestmark = pytest.mark.slow
 
 
@@ -179,8 +178,10 @@ def test_follow_and_stop(cloud, probe, small, made, name):
 
 def test_ctrl_c_stops_the_server(probe, small, made, name):
     made.append(name)
+    # Background jobs of a shell, of which the tests may be one, ignore it.
     running = subprocess.Popen(
-        command('run', *small, '--name', name, probe.id), text=True,
+        ['env', '--default-signal=INT',
+         *command('run', *small, '--name', name, probe.id)], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
         assert 'probe: up' in running.stdout.readline()
