@@ -26,6 +26,7 @@ from nova_containervm.images import fsutil
 from nova_containervm.images import limits as limits_mod
 from nova_containervm.images import names
 from nova_containervm.images import tarread
+from nova_containervm.images import writeback
 
 #: Symbolic links followed for one name, as in Linux.
 MAX_LINKS = 40
@@ -42,13 +43,16 @@ class DiskTree:
     :param root_fd: the open, empty directory; stays the caller's
     :param form: an instance from forms.FORMS
     :param limits: limits.Limits
+    :param later: writeback.Writeback for large files, or None
     """
 
     #: Where the contents of each file begin in what make_file() returns.
     start = 0
 
-    def __init__(self, root_fd, form, limits):
+    def __init__(self, root_fd, form, limits, later=None):
         self.root = root_fd
+        self._later = later
+        self._large = False
         self.form = form
         self._limits = limits
         self._steps = Steps()
@@ -202,10 +206,15 @@ class DiskTree:
         self.form.apply(out, stat.S_IFREG | m.mode, m.uid, m.gid, m.xattrs)
         mtime = forms.clamp_time(m.mtime)
         os.utime(out, ns=(mtime, mtime))
+        self._large = m.stored >= writeback.WORTH
 
     def close_file(self, out):
         """Close what make_file has opened."""
-        os.close(out)
+        if self._large and self._later is not None:
+            self._large = False
+            self._later.take(out)
+        else:
+            os.close(out)
 
     def make_link(self, fd, base, target_fd, target_base):
         """A hard link.

@@ -108,29 +108,38 @@ def sync_dir(path):
         os.close(fd)
 
 
-def write_json(path, document, via=None):
-    """Write a file so that it is there as a whole or not at all.
-
-    :param via: directory to write it in first, None for its own; there a
-        process that is killed may leave a file
-    """
+def write_json(path, document):
+    """Write a file so that it is there as a whole or not at all."""
     temporary = '%s.%d.new' % (path, os.getpid())
-    if via is not None:
-        temporary = os.path.join(via, os.path.basename(temporary))
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-                 | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fsutil.write_all(fd, json.dumps(document, indent=1,
-                                            sort_keys=True).encode())
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
+        put_json(temporary, document, sync=True)
+        publish(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def put_json(path, document, sync=False):
+    """Write a file that nobody looks for yet.
+
+    :param sync: make what is in it durable; else that is the caller's to do
+        before publish()
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+                 | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fsutil.write_all(fd, json.dumps(document, indent=1,
+                                        sort_keys=True).encode())
+        if sync:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def publish(source, path):
+    """Give a file whose contents are durable its name, for good."""
+    os.rename(source, path)
     sync_dir(os.path.dirname(path))
 
 

@@ -21,7 +21,6 @@ import errno
 import os
 import stat
 
-from nova_containervm.images import confine
 from nova_containervm.images import errors
 from nova_containervm.images import facts
 from nova_containervm.images import fitter
@@ -305,8 +304,6 @@ def finish(root_fd, layers, form, wanted):
             own.close()
             lower.close()
         layer.facts.save(layer.facts_fd)
-    if any(layer.new for layer in layers):
-        confine.sync_filesystem(root_fd)
     whole = view.View(_stack(layers), form)
     try:
         caps = []

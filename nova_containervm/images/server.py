@@ -223,6 +223,12 @@ class Server(diskserver.DiskRequests):
         return overlay.finish(self._root, layers, self._form,
                               request['read'])
 
+    def do_sync(self, _request, _answer):
+        """Make all durable that has been written to the store so far."""
+        self._enter(self._root, keep=())
+        confine.sync_filesystem(self._root)
+        return {}
+
     def do_empty(self, request, _answer):
         """Remove all that is in a layer's tree; the empty tree/ stays.
 
@@ -322,7 +328,8 @@ def main(argv=None):
         os.dup2(nowhere, 2)
         os.close(nowhere)
     server.serve(control)
-    return 0
+    # Who has closed the other end waits, and nothing is left to tidy up.
+    os._exit(0)
 
 
 if __name__ == '__main__':

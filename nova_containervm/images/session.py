@@ -14,6 +14,7 @@
 
 import array
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -33,9 +34,11 @@ _RECV = 256 * 1024
 START_TIMEOUT = 60
 #: Names of sessions.
 NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
-#: What runs in the helper: the package's parent directory comes as argument,
-#: since -I keeps everything else off the module path.
-BOOT = ('import sys; sys.path.insert(0, sys.argv.pop(1)); '
+#: What runs in the helper: where our package is, and where a module for zstd
+#: is (or nothing), come as arguments. Its module path has nothing else (-I),
+#: and what an environment runs at each start of Python takes no time (-S).
+BOOT = ('import sys; sys.path += filter(None, sys.argv[1:3]); '
+        'del sys.argv[1:3]; '
         'from nova_containervm.images import server; '
         'sys.exit(server.main())')
 
@@ -44,9 +47,13 @@ def command(root, form, owner, *more):
     """Argument list of a helper process."""
     package = os.path.dirname(os.path.dirname(os.path.dirname(
         os.path.abspath(__file__))))
-    return [sys.executable, '-I', '-c', BOOT, package, '--root', root,
-            '--form', form, '--uid', str(owner[0]), '--gid', str(owner[1]),
-            *more]
+    zstd = importlib.util.find_spec('zstandard')
+    place = zstd.origin if zstd is not None else None
+    if place is not None:
+        place = os.path.dirname(os.path.dirname(os.path.abspath(place)))
+    return [sys.executable, '-I', '-S', '-c', BOOT, package, place or '',
+            '--root', root, '--form', form, '--uid', str(owner[0]), '--gid',
+            str(owner[1]), *more]
 
 
 class Task:

@@ -341,20 +341,20 @@ class ImageStore(upkeep.Upkeep):
         items = build.arrange(plan, sink, self.root, existing)
         result = helper.request('finish', layers=items,
                                 read=build.WANTED).result()
-        layers = []
+        layers, new = [], []
         for item, staged, chain, diff_id in zip(
                 items, plan.layers, plan.chain_ids, plan.diff_ids,
                 strict=True):
             facts = staged.facts
             if item['new']:
-                self._publish_layer(item['dir'], chain, diff_id, facts,
-                                    helper)
+                self._describe_layer(item['dir'], chain, diff_id, facts)
+                new.append((item['dir'], chain))
             layers.append({'dir': short(chain), 'chain_id': chain,
                            'entries': facts['entries'],
                            'root_opaque': facts['root_opaque']})
-        durable.sync_dir(self.path('layers'))
         files = result['files']
-        durable.write_json(record, {
+        staged_record = os.path.join(place, 'record')
+        durable.put_json(staged_record, {
             'schema': SCHEMA, 'image_id': image_id, 'ref': ref,
             'access_mode': self._mode, 'owner': list(self._owner),
             'architecture': plan.architecture, 'format': plan.format,
@@ -365,18 +365,24 @@ class ImageStore(upkeep.Upkeep):
             'group': files.get('etc/group', ''),
             'size': sum(s.facts['size'] for s in plan.layers),
             'entries': sum(s.facts['entries'] for s in plan.layers),
-        }, via=place)
+        }, sync=not new)
+        if new:
+            # All at once: each wait for the disk empties its cache.
+            helper.request('sync').result()
+            for directory, chain in new:
+                self._reveal(directory, chain)
+            durable.sync_dir(self.path('layers'))
+        durable.publish(staged_record, record)
 
-    def _publish_layer(self, directory, chain, diff_id, facts, helper):
-        """Give a finished layer its name in layers/."""
+    def _describe_layer(self, directory, chain, diff_id, facts):
+        """Write what lookup() wants to know of a finished layer."""
         place = self.path(directory)
         st = os.stat(os.path.join(place, 'tree'), follow_symlinks=False)
-        durable.write_json(os.path.join(place, 'layer.json'), {
+        durable.put_json(os.path.join(place, 'layer.json'), {
             'schema': SCHEMA, 'chain_id': chain, 'diff_id': diff_id,
             'access_mode': self._mode, 'owner': list(self._owner),
             'size': facts['size'], 'entries': facts['entries'],
             'ignored_xattrs': facts['ignored'], 'root': self._identity(st)})
-        self._reveal(directory, chain)
 
     def _reveal(self, directory, chain):
         """Rename a finished directory of a session into layers/."""

@@ -18,6 +18,8 @@ files of all four kinds. It does not guess: a header that makes no sense is
 an error, since two readers that guess differently are a way to hide files.
 """
 
+import zlib
+
 from nova_containervm.images import errors
 from nova_containervm.images import limits as limits_mod
 from nova_containervm.images import tarsparse
@@ -48,13 +50,23 @@ class Member:
                  'mtime', 'linkname', 'major', 'minor', 'sparse', 'xattrs')
 
 
+def _sum(header):
+    """The sum of a block's bytes.
+
+    The lower half of an Adler-32 is that sum and 1, modulo 65521: more than
+    256 bytes can have.
+    """
+    return (zlib.adler32(header[:256]) & 0xffff) + (
+        zlib.adler32(header[256:]) & 0xffff) - 2
+
+
 def checksum_ok(header):
     """Whether a 512-byte block carries the checksum of a tar header."""
     try:
         wanted = number(header[148:156])
     except ValueError:
         return False
-    plain = sum(header) - sum(header[148:156]) + 8 * 32
+    plain = _sum(header) - sum(header[148:156]) + 8 * 32
     if plain == wanted:
         return True
     # Some old writers summed signed characters.

@@ -24,6 +24,7 @@ from nova_containervm.images import manifest
 from nova_containervm.images import names
 from nova_containervm.images import stream
 from nova_containervm.images import tarread
+from nova_containervm.images import writeback
 
 #: Bytes that are read ahead: so much of the next layer can already pass
 #: while this one is being written.
@@ -125,8 +126,11 @@ def layer(sock, tree_fd, form, limits, account, record_fd, facts_fd):
     pump = Pump(source)
     pump.start()
     record = manifest.Writer(record_fd)
-    tree = disktree.DiskTree(tree_fd, form, limits)
+    later = writeback.Writeback()
+    later.start()
+    tree = disktree.DiskTree(tree_fd, form, limits, later)
     result, facts = read(source, pump.output(), tree, limits, account, record)
+    later.finish()
     if facts is not None:
         record.close()
         facts.save(facts_fd)
