@@ -123,13 +123,16 @@ class OwnTree:
 
     def _imitate(self, fd, model):
         """Give an open directory the attributes and time of another."""
-        mode, uid, gid = self._form.identity(model)
-        for name in self._form.copied_xattrs(fd):
+        have = self._form.copied_xattrs(fd)
+        wanted = self._form.copied_xattrs(model)
+        # Most often they are the same.
+        for name in have.keys() - wanted.keys():
             os.removexattr(fd, name)
-        for name, value in self._form.copied_xattrs(model).items():
-            os.setxattr(fd, name, value)
+        for name, value in wanted.items():
+            if have.get(name) != value:
+                os.setxattr(fd, name, value)
         if self._form.name == 'passthrough':
-            self._form.apply(fd, mode, uid, gid)
+            self._form.apply(fd, *self._form.identity(model))
         st = os.fstat(model)
         os.utime(fd, ns=(st.st_mtime_ns, st.st_mtime_ns))
 

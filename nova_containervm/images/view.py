@@ -27,12 +27,15 @@ class Found:
     """A name in a View.
 
     ``dirs`` is None for anything but a directory; else the directories that
-    overlayfs would merge, as (layer, descriptor), top first. ``fd`` and
-    ``base`` are the directory that holds the name, and the name; ``layer``
-    says whose it is. Descriptors belong to the View.
+    overlayfs would merge, as (layer, descriptor), top first: those of them
+    that have been needed so far, one at least. ``fd`` and ``base`` are the
+    directory that holds the name, and the name; ``layer`` says whose it is.
+    ``above`` is the Found of that directory, and ``next`` where in its
+    ``dirs`` the next of these is to be looked for, -1 when there is none.
+    Descriptors belong to the View.
     """
 
-    __slots__ = ('base', 'dirs', 'fd', 'layer', 'st')
+    __slots__ = ('above', 'base', 'dirs', 'fd', 'layer', 'next', 'st')
 
     def __init__(self, layer, fd, base, st, dirs=None):
         self.layer = layer
@@ -40,6 +43,8 @@ class Found:
         self.base = base
         self.st = st
         self.dirs = dirs
+        self.above = None
+        self.next = -1
 
 
 class View:
@@ -94,29 +99,52 @@ class View:
         above = self.find(parent)
         if above is None or above.dirs is None:
             return None
-        dirs = []
-        for layer, fd in above.dirs:
+        index = 0
+        while (place := self._at(above, index)) is not None:
+            index += 1
+            layer, fd = place
             st = fsutil.lstat(base, fd)
             if st is None:
                 continue
             if fsutil.is_whiteout(st):
-                break
+                return None
+            found = Found(layer, fd, base, st)
+            if stat.S_ISDIR(st.st_mode):
+                found.dirs, found.above, found.next = [], above, index
+                self._open(found, layer, fd)
+                self._cache[path] = found
+            return found
+        return None
+
+    def _open(self, found, layer, fd):
+        """Open one more of the directories that are one in the view."""
+        found.dirs.append((layer, fsutil.open_dir(found.base, dir_fd=fd)))
+        self._opened += 1
+        self._steps.take(1)
+
+    def _at(self, found, index):
+        """One of those directories, None if there are not so many.
+
+        Most are never asked for: what one looks for is in the first.
+        """
+        dirs = found.dirs
+        while len(dirs) <= index:
+            if found.next < 0 or forms.is_opaque(dirs[-1][1]):
+                found.next = -1
+                return None
+            st = None
+            while st is None:
+                place = self._at(found.above, found.next)
+                if place is None:
+                    found.next = -1
+                    return None
+                found.next += 1
+                st = fsutil.lstat(found.base, place[1])
             if not stat.S_ISDIR(st.st_mode):
-                if not dirs:
-                    return Found(layer, fd, base, st)
-                break
-            child = fsutil.open_dir(base, dir_fd=fd)
-            if not dirs:
-                first = Found(layer, fd, base, st, dirs)
-            dirs.append((layer, child))
-            if forms.is_opaque(child):
-                break
-        if not dirs:
-            return None
-        self._opened += len(dirs)
-        self._steps.take(len(dirs))
-        self._cache[path] = first
-        return first
+                found.next = -1
+                return None
+            self._open(found, *place)
+        return dirs[index]
 
     def is_dir(self, path):
         """Whether a path is a directory; None when there is none."""

@@ -149,7 +149,10 @@ def stored(image, mode):
         while stack:
             path = stack.pop()
             found = set()
-            for _layer, fd in merged.find(path).dirs:
+            here = merged.find(path)
+            while merged._at(here, len(here.dirs)) is not None:
+                pass  # a View opens no more of them than it needs
+            for _layer, fd in here.dirs:
                 found.update(map(os.fsencode, os.listdir(fd)))
             for name in found:
                 where = path + b'/' + name if path else name
