@@ -94,6 +94,18 @@ def one_file():
     return _docker([functools.partial(_files, 1, 1, 96)])
 
 
+def gigabytes():
+    """Over 3 GiB in six files, of which a host keeps little: zeros."""
+    def files():
+        rng = random.Random(1)
+        for number in range(6):
+            yield builders.header(b'f%d' % number, size=520 * MIB)
+            yield rng.randbytes(MIB)
+            yield from [bytes(MIB)] * 519
+        yield bytes(1024)
+    return _docker([files])
+
+
 def zstd_file():
     """96 MiB, the whole file compressed with zstd."""
     return _long(_docker(_three()))
@@ -139,5 +151,5 @@ def long_names():
 
 
 SOURCES = {f.__name__: f for f in (
-    layers, one_file, zstd_file, zstd_layer, strings, values, capabilities,
-    long_names)}
+    layers, one_file, gigabytes, zstd_file, zstd_layer, strings, values,
+    capabilities, long_names)}

@@ -30,6 +30,7 @@ from nova_containervm.images import errors
 from nova_containervm.images import server
 from nova_containervm.images import session
 from nova_containervm.images import store
+from nova_containervm.images import writeback
 from nova_containervm import privsep
 from nova_containervm.privsep import unpack
 from tests.unit.images import base
@@ -266,6 +267,65 @@ class ConfineTestCase(base.StoreTestCase):
             return True
         self.assertEqual(0, self._inside(0, confine.FILE_CAPABILITIES,
                                          check))
+
+
+class WritebackTestCase(base.StoreTestCase):
+
+    def test_files_are_closed(self):
+        """Those that it starts to write, and those that are too many."""
+        later = writeback.Writeback()
+        path = os.path.join(self.dir, 'f')
+        fds = [os.open(path, os.O_RDWR | os.O_CREAT) for _ in range(100)]
+        with mock.patch.object(writeback, '_libc') as libc:
+            for fd in fds:
+                later.take(fd)
+            later.start()
+            later.finish()
+        self.assertEqual([mock.call(fd, 0, 0, 2) for fd in fds[:64]],
+                         libc.sync_file_range.mock_calls)
+        for fd in fds:
+            self.assertRaises(OSError, os.fstat, fd)
+
+    def test_publication(self):
+        """What gets a name is on the disk, and the image comes last."""
+        where = self.store()
+        seen = []
+
+        def noted(name, function):
+            def call(*args, **kwargs):
+                seen.append((name, *args))
+                return function(*args, **kwargs)
+            return call
+
+        def request(helper, op, *args, **kwargs):
+            place = os.path.join(where.root, 'tmp')
+            if op == 'sync':
+                # All is written by then.
+                (session_dir,) = os.listdir(place)
+                seen.append(('sync', sorted(
+                    os.path.relpath(os.path.join(top, name),
+                                    os.path.join(place, session_dir))
+                    for top, _dirs, files in os.walk(place)
+                    for name in files)))
+            return before(helper, op, *args, **kwargs)
+
+        before = session.Session.request
+        with mock.patch.object(session.Session, 'request', request), \
+                mock.patch.object(os, 'rename', noted('name', os.rename)), \
+                mock.patch.object(durable, 'sync_dir', noted(
+                    'sync_dir', durable.sync_dir)):
+            self.ensure(builders.docker([Tar().file('f', b'x').end()]),
+                        where=where)
+        self.assertEqual(
+            ['b0/facts.json', 'b0/layer.json', 'b0/manifest', 'b0/tree/f',
+             'lock', 'record'], seen[0][1])
+        (layer,) = os.listdir(where.path('layers'))
+        self.assertEqual(
+            [('name', where.path('layers', layer)),
+             ('sync_dir', where.path('layers')),
+             ('name', where.path('images', 'image.json')),
+             ('sync_dir', where.path('images'))],
+            [(call[0], call[-1]) for call in seen[1:]])
 
 
 class LaunchTestCase(base.StoreTestCase):

@@ -14,6 +14,7 @@
 
 import gzip
 import os
+import random
 import shutil
 import subprocess
 import unittest
@@ -51,6 +52,12 @@ class ReaderTestCase(unittest.TestCase):
         self.assertEqual([b'a', b'd', b'l', b'n' * 150],
                          [m.name for m in found])
         self.assertEqual([700, 0, 0, 1], [m.size for m in found])
+
+    def test_sum_of_a_header(self):
+        for block in (bytes(512), b'\xff' * 512, bytes(range(256)) * 2,
+                      b'\xff' * 256 + bytes(256), *map(
+                          random.Random(1).randbytes, [512] * 50)):
+            self.assertEqual(sum(block), tarread._sum(block))
 
     def test_v7_directory(self):
         data = builders.header(b'd/', b'\0', magic=bytes(8))
