@@ -175,9 +175,16 @@ class DiskTree:
         """Hide what lower layers have in a directory."""
         os.setxattr(fd, forms.OPAQUE, b'y')
 
-    def set_time(self, fd, mtime):
-        """Set the mtime of a directory, in ns."""
-        os.utime(fd, ns=(mtime, mtime))
+    def set_time(self, fd, base, mtime):
+        """Set the mtime of a directory in a place, or of the place (b'').
+
+        :param mtime: in ns
+        """
+        if base:
+            os.utime(base, ns=(mtime, mtime), dir_fd=fd,
+                     follow_symlinks=False)
+        else:
+            os.utime(fd, ns=(mtime, mtime))
 
     # -- names ------------------------------------------------------------
 

@@ -305,9 +305,12 @@ class Extractor:
                 tree.set_opaque(found[0])
                 self._record.add(b'o', path, 0, 0, 0, 0, 0)
         for path, mtime in [*self._times.items(), *known.implied.items()]:
-            found = tree.find(path)
-            if found is not None and found[1] == path:
-                tree.set_time(found[0], forms.clamp_time(mtime))
+            # By the one above: to open each of them takes longer.
+            parent, base = names.split(path)
+            found = tree.find(parent)
+            if found is not None and found[1] == parent and (
+                    not base or tree.is_dir(found[0], base)):
+                tree.set_time(found[0], base, forms.clamp_time(mtime))
         known.caps = {p: v for p, v in known.caps.items()
                       if self._exists(p)}
 

@@ -168,9 +168,9 @@ class SpoolTree:
         """Hide what lower layers have in a directory."""
         place.opaque = True
 
-    def set_time(self, place, mtime):
-        """Set the mtime of a directory, in ns."""
-        place.mtime = mtime
+    def set_time(self, place, base, mtime):
+        """See disktree.DiskTree.set_time."""
+        (place.children[base] if base else place).mtime = mtime
 
     def forget(self):
         """Close the spool's end: the last file may end in a hole."""
