@@ -220,8 +220,13 @@ class Server(diskserver.DiskRequests):
             layers.append(layer)
             os.close(base)
         self._enter(self._root)
-        return overlay.finish(self._root, layers, self._form,
-                              request['read'])
+        result = overlay.finish(self._root, layers, self._form,
+                                request['read'])
+        if request.get('sync', True):
+            # A nova-compute that has not been restarted since an upgrade
+            # relies on it.
+            confine.sync_filesystem(self._root)
+        return result
 
     def do_sync(self, _request, _answer):
         """Make all durable that has been written to the store so far."""

@@ -339,8 +339,8 @@ class ImageStore(upkeep.Upkeep):
         existing = {c: 'layers/' + short(c) for c in plan.chain_ids
                     if self._layer_ok(short(c), c)}
         items = build.arrange(plan, sink, self.root, existing)
-        result = helper.request('finish', layers=items,
-                                read=build.WANTED).result()
+        result = helper.request('finish', layers=items, read=build.WANTED,
+                                sync=False).result()
         layers, new = [], []
         for item, staged, chain, diff_id in zip(
                 items, plan.layers, plan.chain_ids, plan.diff_ids,

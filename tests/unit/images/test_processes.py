@@ -286,6 +286,17 @@ class WritebackTestCase(base.StoreTestCase):
         for fd in fds:
             self.assertRaises(OSError, os.fstat, fd)
 
+    def test_finish_of_an_older_release(self):
+        """It counts on it that all is on the disk then."""
+        where = server.Server(self.dir, 'mapped', (0, 0), False)
+        with mock.patch.object(where, '_enter'), \
+                mock.patch.object(server.overlay, 'finish') as finish, \
+                mock.patch.object(confine, 'sync_filesystem') as sync:
+            for more in ({}, {'sync': False}):
+                self.assertEqual(finish.return_value, where.do_finish(
+                    {'layers': [], 'read': [], **more}, None))
+                sync.assert_called_once_with(where._root)
+
     def test_publication(self):
         """What gets a name is on the disk, and the image comes last."""
         where = self.store()
