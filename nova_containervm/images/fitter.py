@@ -87,8 +87,9 @@ class Fitter:
                 or not self._lower.is_link(path):
             return
         real = self._lower.resolve(path, missing=True)
-        # If there is a file below, the directory takes its place.
-        if real is not None and self._lower.is_dir(real) is not False:
+        # If there is a file below, the directory takes the link's place.
+        if real is not None and (self._lower.is_dir(real) is not False
+                                 or self._hidden(real, itself=True)):
             self._move(path, real)
 
     def _move(self, path, real):

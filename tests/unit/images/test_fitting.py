@@ -31,7 +31,7 @@ def _lower():
             .file('real/f', b'f').symlink('link', 'real')
             .symlink('chain', 'link').symlink('deep', '/real/x')
             .symlink('up/link', '../real').symlink('nowhere', 'gone/dir')
-            .end())
+            .symlink('tofile', 'real/f').end())
 
 
 #: What the layers above hold, and what is then below real/. A name with a
@@ -75,6 +75,9 @@ CASES = {
     'where a link leads to goes, further down': (
         [('real/.wh.x', 'deep/new')], {'f': b'f', 'x': 0o755,
                                        'x/new': b'0'}),
+    'a link to a file that goes': (
+        [('real/.wh.f', 'tofile/new')],
+        {'x': 0o711, 'x/old': b'o', 'f': 0o755, 'f/new': b'0'}),
     'a whiteout through the link, the file again': (
         [('link/.wh.f', 'real/f')],
         {'x': 0o711, 'x/old': b'o', 'f': b'0'}),
