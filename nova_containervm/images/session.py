@@ -149,6 +149,9 @@ class Session:
             with socket.socket(socket.AF_UNIX,
                                socket.SOCK_SEQPACKET) as listener:
                 os.fchmod(listener.fileno(), 0o600)
+                # A process that was killed here before has left its own.
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink('s', dir_fd=place)
                 # Short, however long the store's path is.
                 listener.bind('/proc/self/fd/%d/s' % place)
                 try:

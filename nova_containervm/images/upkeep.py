@@ -57,6 +57,15 @@ class Upkeep:
             os.unlink(os.path.join(path, 'lock'))
         os.rmdir(path)
 
+    def _try_remove_session(self, helper, name):
+        try:
+            self._remove_session(helper, name)
+        except FileNotFoundError:
+            pass
+        except (errors.StoreError, OSError) as exc:
+            LOG.warning('Cannot remove %(path)s: %(error)s',
+                        {'path': self.path('tmp', name), 'error': exc})
+
     def sweep(self):
         """Remove what crashed processes left in tmp/ and locks/."""
         dead = []
@@ -79,15 +88,12 @@ class Upkeep:
                      len(dead))
             with self._broom(dead) as helper:
                 for name, _fd in dead:
-                    try:
-                        self._remove_session(helper, name)
-                    except FileNotFoundError:
-                        pass
-                    except (errors.StoreError, OSError) as exc:
-                        # Nothing that should keep a server from starting.
-                        LOG.warning('Cannot remove %(path)s: %(error)s',
-                                    {'path': self.path('tmp', name),
-                                     'error': exc})
+                    self._try_remove_session(helper, name)
+        except (errors.StoreError, OSError) as exc:
+            # Nothing that should keep nova-compute from starting.
+            LOG.warning('Cannot remove what is left of interrupted downloads '
+                        'in %(path)s: %(error)s',
+                        {'path': self.path('tmp'), 'error': exc})
         finally:
             for _name, fd in dead:
                 os.close(fd)

@@ -13,6 +13,7 @@
 """The two commands, and what of the store needs a process to see."""
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -21,6 +22,8 @@ import sys
 import time
 import unittest
 from unittest import mock
+
+import fixtures
 
 from nova_containervm.cli import image as image_cli
 from nova_containervm.cli import store as store_cli
@@ -342,14 +345,45 @@ class WritebackTestCase(base.StoreTestCase):
 class LaunchTestCase(base.StoreTestCase):
     """The privileged start, without privsep: the function beneath."""
 
-    def test_launch(self):
+    def _store(self):
         privsep.ctx.set_client_mode(False)  # call the functions themselves
         self.addCleanup(privsep.ctx.set_client_mode, True)
-        real = unpack.launch
         owner = (64055, 64056) if os.geteuid() == 0 else None
-        where = store.ImageStore(os.path.join(self.dir, 'store'),
-                                 owner=owner, launch=real,
-                                 architecture='amd64')
+        return store.ImageStore(os.path.join(self.dir, 'store'),
+                                owner=owner, launch=unpack.launch,
+                                architecture='amd64')
+
+    def test_killed_while_it_launched(self):
+        """The socket of the dead session is no obstacle to tidying up."""
+        where = self._store()
+        image = builders.chunks(builders.docker(
+            [Tar().file('x', b'y').end()]))
+        where.ensure('image', image)
+        left = where.path('tmp', '5-aaaaaaaaaaaa')
+        os.mkdir(left)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as left_by:
+            left_by.bind(os.path.join(left, 's'))
+        where.sweep()
+        self.assertEqual([], os.listdir(where.path('tmp')))
+
+    def test_nothing_can_be_launched(self):
+        """nova-compute starts all the same, and says what is left."""
+        where = self._store()
+        where.ensure('image', builders.chunks(builders.docker(
+            [Tar().file('x', b'y').end()])))
+        left = where.path('tmp', '5-aaaaaaaaaaaa')
+        os.mkdir(left)
+        log = self.useFixture(fixtures.FakeLogger())
+        with mock.patch.object(session, 'Session',
+                               side_effect=OSError(errno.ENOSPC, 'full')):
+            where.sweep()
+        self.assertIn('Cannot remove what is left', log.output)
+        self.assertTrue(os.path.isdir(left))
+        where.sweep()
+        self.assertFalse(os.path.isdir(left))
+
+    def test_launch(self):
+        where = self._store()
         image = where.ensure('image', builders.chunks(
             builders.docker([Tar().file('x', b'y').end()])))
         self.assertEqual(1, len(image.layer_dirs))
@@ -359,4 +393,4 @@ class LaunchTestCase(base.StoreTestCase):
                           ('/x', '5-aaaaaaaaaaaa', 'other', 1, 1),
                           ('/x', '5-aaaaaaaaaaaa', 'mapped', -1, 1)):
             with self.assertRaises(errors.StoreError):
-                real(*arguments)
+                unpack.launch(*arguments)
