@@ -23,8 +23,6 @@ import time
 import unittest
 from unittest import mock
 
-import fixtures
-
 from nova_containervm.cli import image as image_cli
 from nova_containervm.cli import store as store_cli
 from nova_containervm.images import confine
@@ -33,6 +31,7 @@ from nova_containervm.images import errors
 from nova_containervm.images import server
 from nova_containervm.images import session
 from nova_containervm.images import store
+from nova_containervm.images import upkeep
 from nova_containervm.images import writeback
 from nova_containervm import privsep
 from nova_containervm.privsep import unpack
@@ -373,11 +372,11 @@ class LaunchTestCase(base.StoreTestCase):
             [Tar().file('x', b'y').end()])))
         left = where.path('tmp', '5-aaaaaaaaaaaa')
         os.mkdir(left)
-        log = self.useFixture(fixtures.FakeLogger())
         with mock.patch.object(session, 'Session',
-                               side_effect=OSError(errno.ENOSPC, 'full')):
+                               side_effect=OSError(errno.ENOSPC, 'full')), \
+                self.assertLogs(upkeep.LOG.name, 'WARNING') as log:
             where.sweep()
-        self.assertIn('Cannot remove what is left', log.output)
+        self.assertIn('Cannot remove what is left', log.output[0])
         self.assertTrue(os.path.isdir(left))
         where.sweep()
         self.assertFalse(os.path.isdir(left))
