@@ -19,6 +19,7 @@ import tempfile
 
 from bench import bare
 from bench import container
+from bench import counting
 from bench import figures_boot
 from bench import pairs
 from bench import program
@@ -103,6 +104,18 @@ def profile(options, work):
     print('median of all: %.3f CPU s' % median)
 
 
+def count(options, work):
+    """What the guest makes the emulator do."""
+    plugin = counting.build(work)
+    for i, name in enumerate([options.image, *options.also]):
+        machine = container.Container(
+            f'{work}/{i}', name, runtime=options.runtime, cpu=options.cpu,
+            append=options.append, ports=options.ports)
+        print(name)
+        for line in counting.guest(machine, plugin):
+            print('  ' + line)
+
+
 def main(arguments=None):
     """Run it; status 1 if the goal is missed."""
     parser = argparse.ArgumentParser(
@@ -115,6 +128,9 @@ def main(arguments=None):
     parser.add_argument('--runs', type=int, default=7, metavar='N')
     parser.add_argument('--profile', action='store_true',
                         help='say where the time goes (containervm.debug)')
+    parser.add_argument('--count', action='store_true',
+                        help="count the guest's instructions instead, which "
+                             'is exact (TCG; needs gcc)')
     parser.add_argument('--runtime', choices=('crun', 'chroot'),
                         default='crun')
     parser.add_argument('--boot', choices=('kernel', 'disk'),
@@ -132,6 +148,9 @@ def main(arguments=None):
                                      dir='/var/tmp') as work:
         if options.profile:
             profile(options, work)
+            return 0
+        if options.count:
+            count(options, work)
             return 0
         results = measure(options, work)
     if options.json:

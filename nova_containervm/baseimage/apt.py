@@ -17,6 +17,8 @@ installed) of our own, but the sources and keys of the host. So it resolves
 dependencies and verifies signatures as always, and needs no privilege.
 """
 
+import contextlib
+import fcntl
 import pathlib
 import re
 
@@ -63,8 +65,16 @@ class Apt:
                               '-o', 'Dir::Etc::sourceparts=/dev/null']
 
     def _get(self, *args, cwd=None):
-        return tools.run(['apt-get', '-q', *self._options, *args],
-                         cwd=cwd).decode()
+        with self._lock():
+            return tools.run(['apt-get', '-q', *self._options, *args],
+                             cwd=cwd).decode()
+
+    @contextlib.contextmanager
+    def _lock(self):
+        """Wait for other builds with this cache: apt only refuses."""
+        with open(self._root / 'lock', 'wb') as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
 
     def update(self):
         """Read the sources' package lists."""

@@ -57,11 +57,15 @@ _WRITABLE_SIZE = 64 * disk.MIB
 #   one, on a VM with one processor.
 # initcall_blacklist: no tracefs, whose thousands of entries take 8 MB of the
 #   guest's memory, mounted or not.
+# rootfstype: what the initramfs is unpacked to. The other choice, tmpfs, is
+#   one of "files that can be sealed", and crun, which looks at its own file's
+#   seals, copies itself and starts again, twice: a tenth of a second.
 # nosoftlockup: on a host that is too busy to run the VM, the kernel would
 #   complain about that in the middle of the container's output.
 CMDLINE = ('console=ttyS0 quiet loglevel=3 panic=1 oops=panic '
            'no_timer_check cryptomgr.notests noreplace-smp '
-           'initcall_blacklist=tracer_init_tracefs nosoftlockup')
+           'initcall_blacklist=tracer_init_tracefs rootfstype=ramfs '
+           'nosoftlockup')
 
 _SYSLINUX_CFG = """\
 DEFAULT containervm

@@ -22,6 +22,7 @@ import pathlib
 
 from nova_containervm.baseimage import elf
 from nova_containervm.baseimage import errors
+from nova_containervm.baseimage import ftrace
 from nova_containervm.baseimage import tools
 
 # What a module in the image does without. The kernel works on each of these
@@ -29,6 +30,9 @@ from nova_containervm.baseimage import tools
 #   .BTF             types for BPF programs that trace modules
 #   .orc_unwind*     for the stack traces of oopses (sorted while loading)
 #   _ftrace_events   the module's trace events (a directory in tracefs each)
+#   __mcount_loc     calls of the function tracer, which the kernel makes
+#                    no-ops of, after a look at the name of each function that
+#                    has one: a quadratic search. `ftrace.disarm` does it here
 #   .static_call_sites  makes calls direct, one patched instruction at a time;
 #                    without it they go through the kernel's trampolines
 # Symbols that relocation does not use go too, and with them the signature,
@@ -36,7 +40,7 @@ from nova_containervm.baseimage import tools
 # modules lie in the same file as the init that asks for them, and the driver
 # checks that file against the manifest.
 DROPPED_SECTIONS = ('.BTF', '.orc_unwind', '.orc_unwind_ip',
-                    '_ftrace_events', '.static_call_sites')
+                    '_ftrace_events', '__mcount_loc', '.static_call_sites')
 
 
 def slim(data, work):
@@ -45,7 +49,7 @@ def slim(data, work):
     :param work: directory for temporary files.
     """
     path = pathlib.Path(work) / 'module.ko'
-    path.write_bytes(data)
+    path.write_bytes(ftrace.disarm(data))
     options = []
     for section in DROPPED_SECTIONS:
         options += [f'--remove-section={section}',

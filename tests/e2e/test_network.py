@@ -172,6 +172,32 @@ def test_names_survive_a_change_of_the_network(web, cloud):
     assert points >= {'/etc/hosts', '/etc/hostname', '/etc/resolv.conf'}
 
 
+MODES = ('slaac', 'dhcpv6-stateless', 'dhcpv6-stateful')
+
+
+def test_ipv6_address_modes(server, probe, cloud, networks):
+    """However the subnet has its addresses given out: the port's, at once.
+
+    Nobody sends advertisements on these networks.
+    """
+    neutron = cloud.sdk.network
+    public = neutron.find_network('public')
+    made = [networks(subnets=[
+        {'ip_version': 6, 'cidr': 'fd88:%d::/64' % number,
+         'ipv6_address_mode': mode, 'ipv6_ra_mode': mode}])
+        for number, mode in enumerate(MODES, start=16)]
+    address = public_address(cloud, server(probe, networks=[
+        {'uuid': net.id} for net in (public, *made)]))
+    wanted = {}
+    for net in made:
+        port, = [p for p in neutron.ports(network_id=net.id)
+                 if p.device_owner.startswith('compute:')]
+        fixed, = port.fixed_ips
+        wanted[port.mac_address] = {fixed['ip_address'] + '/64'}
+    seen = interfaces(address)
+    assert {mac: seen[mac][1] for mac in wanted} == wanted
+
+
 def test_private_network(web, server, probe, cloud):
     """Two servers on `private` talk to each other."""
     first = server(probe, network='private', name='e2e-inside')

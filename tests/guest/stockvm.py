@@ -117,7 +117,8 @@ class StockVM(vm_lib.VM):
         if drive.exists():
             args += ['-drive', 'id=config,if=none,media=cdrom,format=raw,'
                                f'readonly=on,file={drive}',
-                     '-device', 'ide-cd,drive=config']
+                     # a SATA bus, like q35's, has one device
+                     '-device', 'ide-cd,drive=config,bus=ide.1']
         for i, nic in enumerate(self.nics):
             args += ['-netdev', f'{nic["backend"]},id=net{i}', '-device',
                      f'virtio-net-pci,netdev=net{i},mac={nic["mac"]}']

@@ -219,3 +219,5 @@ def test_kernel_panic_ends_the_vm(make_vm):
 def test_debug_trace(make_vm):
     vm = make_vm(('echo', 'hello'), cmdline='containervm.debug').run()
     assert 'containervm: debug: ' in vm.console()
+    # Nor does the runtime start anew: that is what it is mounted for.
+    assert 'will copy itself' not in vm.console()

@@ -70,6 +70,17 @@ def test_environment_of_the_check(make_vm, runtime):
         'CapEff: 0000000000000000\n')
 
 
+def test_rights_of_the_check(make_vm):
+    """It is filtered as the container is."""
+    script = 'grep Seccomp: /proc/self/status; swapoff / 2>&1'
+    vm = make_vm(('sh', '-c', script + '; sleep 1000'),
+                 contract=health('sh', '-c', script + '; exit 1')).start()
+    event = vm.wait_for_event('health', status='unhealthy')
+    assert event['output'] == (
+        'Seccomp:\t2\nswapoff: /: Operation not permitted\n')
+    assert vm.console() == event['output']
+
+
 @all_runtimes
 def test_slow_check_is_killed(make_vm, runtime):
     vm = make_vm(('sh', '-c', 'while :; do sleep 1; ps -o comm | '

@@ -15,6 +15,7 @@
 import json
 import os
 import pathlib
+import re
 import socket
 import subprocess
 import threading
@@ -177,6 +178,12 @@ class VM:
         """Seconds of CPU that QEMU has used so far."""
         self._measure()
         return self.cpu_seconds
+
+    def resident(self):
+        """MiB of memory that the host has given QEMU."""
+        status = pathlib.Path(
+            f'/proc/{self._process.pid}/status').read_text()
+        return int(re.search(r'^VmRSS:\s+(\d+) kB', status, re.M)[1]) / 1024
 
     def _measure(self):
         try:

@@ -139,10 +139,17 @@ static bool is_on_kvm(void)
            strstr(text, "kvm-clock");
 }
 
+static struct network_result network;
+
+static void after_start(void)
+{
+    agent_start();
+    tidy(network.dhcp);
+}
+
 int main(int argc, char **argv)
 {
     static struct contract contract;
-    struct network_result network;
     bool bootable = false;
     const char *export;
     int signal_fd;
@@ -187,9 +194,7 @@ int main(int argc, char **argv)
     if (is_on_kvm())
         modules_load("kvm");
     modules_finish();
-    agent_start();
-    tidy(network.dhcp);
 
-    supervise(&contract, signal_fd);
+    supervise(&contract, signal_fd, after_start);
     power_off();
 }

@@ -199,7 +199,8 @@ static void read_status(const struct supervisor *self, int *code,
         channel_failed("run", reason);
 }
 
-void supervise(const struct contract *contract, int signal_fd)
+void supervise(const struct contract *contract, int signal_fd,
+               void (*started)(void))
 {
     struct supervisor self = {.contract = contract, .signal_fd = signal_fd};
     struct restart_state restart = {0};
@@ -211,6 +212,9 @@ void supervise(const struct contract *contract, int signal_fd)
 
         if (start(&self, &code)) {
             channel_running(restart.count);
+            if (started)
+                started();
+            started = NULL;
             health_begin(contract, self.pid);
             while (!self.ended)
                 wait_event(&self, 0);

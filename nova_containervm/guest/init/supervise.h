@@ -18,7 +18,12 @@
 
 #include "contract.h"
 
-/* SIGNAL_FD: of process_signals(). Returns when the VM is to power off. */
-void supervise(const struct contract *contract, int signal_fd);
+/*
+ * SIGNAL_FD: of process_signals(). STARTED is called once, when the container
+ * has been started: what can wait until then does not hold up its first line.
+ * Returns when the VM is to power off.
+ */
+void supervise(const struct contract *contract, int signal_fd,
+               void (*started)(void));
 
 #endif

@@ -38,6 +38,7 @@
 #define STAGE "disk"
 #define WAIT_MS 10000
 #define SECTOR 512ULL
+#define BLOCK 4096 /* no disk has larger sectors */
 #define ALIGNMENT 2048ULL /* sectors: partitions end on a MiB */
 
 /* MBR: four entries of 16 bytes from 446 on; start and count at 8 and 12. */
@@ -64,13 +65,19 @@ static unsigned long long sysfs_number(const char *device, const char *what)
 static bool parent_disk(const char *partition, char *disk, size_t size)
 {
     char path[PATH_MAX], target[PATH_MAX];
+    ssize_t length;
     char *slash;
 
     snprintf(path, sizeof(path), "/sys/class/block/%s/partition", partition);
     if (access(path, F_OK) < 0)
         return false;
     snprintf(path, sizeof(path), "/sys/class/block/%s", partition);
-    if (!realpath(path, target) || !(slash = strrchr(target, '/')))
+    /* ".../block/<disk>/<partition>" */
+    length = readlink(path, target, sizeof(target) - 1);
+    if (length < 0)
+        return false;
+    target[length] = '\0';
+    if (!(slash = strrchr(target, '/')))
         return false;
     *slash = '\0';
     slash = strrchr(target, '/');
@@ -91,10 +98,14 @@ static void put32(unsigned char *at, uint32_t value)
         at[i] = (unsigned char)(value >> 8 * i);
 }
 
-/* Change the length of the partition that starts at START in the table. */
+/*
+ * Change the length of the partition that starts at START in the table. DISK
+ * is open for direct I/O, which spares the kernel a page cache of the disk
+ * and its writing back, and wants whole blocks.
+ */
 static void rewrite_table(int disk, uint64_t start, uint32_t count)
 {
-    unsigned char sector[SECTOR];
+    static unsigned char sector[BLOCK] __attribute__((aligned(BLOCK)));
 
     if (pread(disk, sector, sizeof(sector), 0) != sizeof(sector))
         fail_errno(STAGE, "cannot read the partition table");
@@ -136,7 +147,7 @@ static void grow_partition(const char *partition)
         return;
 
     snprintf(path, sizeof(path), "/dev/%s", disk);
-    int fd = open(path, O_RDWR | O_CLOEXEC);
+    int fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
     if (fd < 0)
         fail_errno(STAGE, "%s", path);
     rewrite_table(fd, start, (uint32_t)(end - start));

@@ -12,6 +12,7 @@
 
 """The private apt, with a fake apt-get."""
 
+import fcntl
 import hashlib
 import pathlib
 import tempfile
@@ -44,6 +45,10 @@ class AptTest(unittest.TestCase):
 
     def run_tool(self, argv, cwd=None, **_kwargs):
         self.calls.append([str(a) for a in argv])
+        # Another build with the same cache has to wait for this.
+        with open(self.root / 'lock', 'rb') as other:
+            self.assertRaises(BlockingIOError, fcntl.flock, other,
+                              fcntl.LOCK_EX | fcntl.LOCK_NB)
         if argv[-2:-1] == ['download'] and cwd:
             (cwd / 'crun_1.deb').write_bytes(self.content)
             return b''

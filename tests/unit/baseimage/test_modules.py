@@ -14,6 +14,7 @@
 
 import lzma
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -21,6 +22,7 @@ import unittest
 
 from nova_containervm.baseimage import elf
 from nova_containervm.baseimage import errors
+from nova_containervm.baseimage import ftrace
 from nova_containervm.baseimage import initrd
 from nova_containervm.baseimage import modules
 
@@ -99,6 +101,41 @@ class ModulesTest(unittest.TestCase):
         self.assertIn(b'other', data)
         self.assertNotIn(b'signature', data)
         self.assertEqual(data, modules.slim(signed, self.root))
+
+    @unittest.skipUnless(shutil.which('objcopy'), 'no objcopy')
+    def test_slim_disarms_the_tracer(self):
+        """No call of it is left, no list of them, and all the rest is."""
+        path = self.root / 'traced.ko'
+        subprocess.run(
+            ['gcc', '-c', '-O2', '-pg', '-mfentry', '-mrecord-mcount',
+             '-fcf-protection=none', '-fno-pic', '-x', 'c', '-', '-o', path],
+            input=(_SOURCE % '').encode(), check=True)
+
+        def relocations(data):
+            path.write_bytes(data)
+            return subprocess.run(
+                ['objdump', '-dr', path], capture_output=True, text=True,
+                check=True).stdout
+
+        before = path.read_bytes()
+        self.assertIn('__fentry__', relocations(before))
+        self.assertNotEqual(b'', elf.Elf(before).section('__mcount_loc'))
+        after = modules.slim(before, self.root)
+        found = relocations(after)
+        self.assertNotIn('fentry', found)
+        self.assertEqual(1, found.count('nopl   0x0(%rax,%rax,1)'), found)
+        self.assertEqual(1, len(re.findall(r'R_X86_64_\w+\tother', found)))
+        self.assertEqual(b'', elf.Elf(after).section('__mcount_loc'))
+
+    def test_disarm_of_something_else(self):
+        """A relocation that is not of a call is not written over."""
+        path = self.root / 'traced.ko'
+        subprocess.run(
+            ['gcc', '-c', '-x', 'c', '-', '-o', path], check=True,
+            input=b'extern void __fentry__(void);'
+                  b'void (*pointer)(void) = __fentry__;')
+        with self.assertRaisesRegex(errors.BuildError, 'no call of __fentry'):
+            ftrace.disarm(path.read_bytes())
 
     def test_groups_name_each_module_once(self):
         for group, names in initrd.MODULE_GROUPS.items():
