@@ -27,7 +27,6 @@ import typing
 
 from nova_containervm.guest import container as container_lib
 from nova_containervm.guest import seccomp
-from nova_containervm.guest import seccomp_filter
 
 OCI_VERSION = '1.0.2'
 
@@ -93,19 +92,14 @@ def build(container: container_lib.Container,
     args = list(container.args)
     if container.init:
         args = [INIT_TARGET, '--', *args]
-    linux = _linux(container)
-    result = {
+    return {
         'ociVersion': OCI_VERSION,
         'process': _process(container, args, container.tty),
         'root': {'path': rootfs, 'readonly': container.read_only},
         'hostname': container.hostname,
         'mounts': mounts(container),
-        'linux': linux,
+        'linux': _linux(container),
     }
-    program = seccomp_filter.build(linux.get('seccomp', {}))
-    if program:
-        result['annotations'] = {seccomp_filter.ANNOTATION: program}
-    return result
 
 
 def health_process(container: container_lib.Container

@@ -25,17 +25,13 @@ AF_UNIX, AF_INET6, AF_NETLINK, AF_ALG, AF_QIPCRTR, AF_VSOCK = (
     1, 10, 16, 38, 42, 40)
 
 
-def made(*added, **kwargs):
+def profile(*added, **kwargs):
     capabilities = container.DEFAULT_CAPABILITIES + tuple(
         'CAP_' + name for name in added)
-    return container.Container(
+    return seccomp.profile(container.Container(
         args=('sh',), env=(), cwd='/', hostname='h',
         user=users.ExecUser(0, 0, (0,), '/'),
-        **{'capabilities': capabilities, **kwargs})
-
-
-def profile(*added, **kwargs):
-    return seccomp.profile(made(*added, **kwargs))
+        **{'capabilities': capabilities, **kwargs}))
 
 
 def verdict(found, name, *args):
