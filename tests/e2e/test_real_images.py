@@ -164,6 +164,11 @@ def systemd(cloud, made, address, visit):
     assert state == 'running\n'
 
 
+def s6(cloud, made, address, visit):
+    assert 'Welcome to nginx' in page(address)
+    assert page(address, path='/init') == 'init\n'
+
+
 USES = {
     'nginx': Use(nginx),
     'apache2': Use(apache2),
@@ -186,6 +191,7 @@ USES = {
     'php': Use(php),
     'java': Use(counts(8080), flavor='c1.medium', code='143'),
     'systemd': Use(systemd),
+    's6': Use(s6),
 }
 
 _BAD = re.compile(r'\b(error|fatal|panic|fail(ed|ure)?|denied|not permitted|'

@@ -202,4 +202,11 @@ RECIPES = {
                '/etc/systemd/system/multi-user.target.wants/; '
                'ln -s /run/state /var/www/html/state',
         cmd=('/sbin/init',), ports=('80/tcp',), stop_signal='SIGRTMIN+3'),
+    's6': Recipe(
+        'Debian with s6, which runs nginx; /init says what PID 1 is',
+        packages=('s6', 'nginx'),
+        files={'/etc/services/nginx/run': 's6-nginx-run.sh'},
+        links={'/init': 'usr/bin/s6-svscan'},
+        cmd=('/init', '/etc/services'), env={'PATH': _PATH},
+        ports=('80/tcp',)),
 }
