@@ -72,6 +72,26 @@ class StatusTestCase(base.BaseTestCase):
             self.assertResult(FAILURE, self.checks._check_driver(),
                               'snapshot')
 
+    def test_driver_of_a_nova_without_share_info(self):
+        def finish_migration(self, context, migration, instance, disk_info,
+                             network_info, image_meta, resize_instance,
+                             allocations, block_device_info=None,
+                             power_on=True):
+            pass
+
+        with mock.patch.object(libvirt_driver.LibvirtDriver,
+                               'finish_migration', finish_migration):
+            self.assertResult(SUCCESS, self.checks._check_driver())
+
+    def test_driver_wants_what_nova_does_not_pass(self):
+        def snapshot(self, context, instance, image_id):
+            pass
+
+        with mock.patch.object(libvirt_driver.LibvirtDriver, 'snapshot',
+                               snapshot):
+            self.assertResult(FAILURE, self.checks._check_driver(),
+                              'snapshot')
+
     def test_settings(self):
         self.assertResult(SUCCESS, self.checks._check_settings())
 
