@@ -20,9 +20,11 @@ import configparser
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
+import unittest
 
 from oslotest import base
 
@@ -107,8 +109,8 @@ class PluginTestCase(base.BaseTestCase):
     def run_phase(self, *phase, check=True, **variables):
         """Source the plugin for a phase; return (calls, what it printed)."""
         replaced = '\n'.join(
-            f'function {name} {{ echo {name} "$@" >>{self.calls}; }}'
-            for name in RECORDED)
+            f'function {name} {{ echo {name} "$@" $PIP_VIRTUAL_ENV '
+            f'>>{self.calls}; }}' for name in RECORDED)
         devstack = os.environ.get('DEVSTACK_DIR')
         functions = f'{devstack}/functions' if devstack else STAND_IN
         env = {**self.variables, **variables, 'FUNCTIONS': functions,
@@ -289,12 +291,78 @@ class UnstackTest(PluginTestCase):
         calls, _output = self.run_phase('unstack')
         self.assertEqual([], [c for c in calls if c.startswith('umount')])
 
+    def test_clean_uninstalls_from_the_environment_of_nova(self):
+        self.program('pip')
+        calls, _output = self.run_phase('clean')
+        self.assertEqual(f'pip_uninstall nova-containervm {self.dir}',
+                         calls[0])
+
     def test_clean(self):
         for name in ('containervm', 'containervm-cache', 'nova'):
             (self.dir / 'data' / name).mkdir(parents=True)
         calls, _output = self.run_phase('clean')
         self.assertEqual('pip_uninstall nova-containervm', calls[0])
         self.assertEqual(['nova'], os.listdir(self.dir / 'data'))
+
+
+@unittest.skipUnless('DEVSTACK_DIR' in os.environ, 'needs a DevStack')
+class DevStackTest(PluginTestCase):
+    """What DevStack's own scripts have defined when they call the plugin."""
+
+    def setUp(self):
+        super().setUp()
+        self.data = self.dir / 'data'
+        for name in ('containervm', 'containervm-cache', 'nova'):
+            (self.data / name).mkdir(parents=True)
+        self.bin = self.data / 'venv' / 'bin'
+        self.bin.mkdir(parents=True)
+        for name in ('pip', 'findmnt', 'systemctl', 'sudo', 'virsh'):
+            self.program(name, 'exec "$@"' if name == 'sudo' else '')
+        self.devstack = self.dir / 'devstack'
+        shutil.copytree(os.environ['DEVSTACK_DIR'], self.devstack,
+                        symlinks=True, ignore=lambda *_a: ['.git'])
+        (self.dir / 'nova-containervm').symlink_to(CHECKOUT)
+        # What stack.sh makes of local.conf
+        (self.devstack / '.localrc.auto').write_text(
+            'HOST_IP=192.0.2.1\nADMIN_PASSWORD=secret\n'
+            f'DEST={self.dir}\nDATA_DIR={self.data}\n'
+            f'DEVSTACK_VENV={self.data}/venv\nVIRT_DRIVER=libvirt\n'
+            'enable_plugin nova-containervm nowhere\n'
+            'disable_all_services\nenable_service n-cpu\n')
+
+    def run_script(self, name):
+        """Run a script of DevStack's up to its phase; return the calls."""
+        head, _rest = (self.devstack / name).read_text().split(
+            'set -o xtrace\n', 1)
+        # The tests may be root.
+        head = head.replace('$EUID', '1000').replace(
+            '$(dirname "$0")', str(self.devstack))
+        phase = name.removesuffix('.sh')
+        env = {name: str(value) for name, value in self.variables.items()
+               if name.startswith('os_')}
+        done = subprocess.run(
+            ['bash', '-c', f'{head}\nset -o errexit\nload_plugin_settings\n'
+             f'run_phase {phase}\n'], capture_output=True, text=True,
+            check=False, cwd=self.dir,
+            env={**env, 'HOME': str(self.dir),
+                 'PATH': f'{self.bin}:{os.environ["PATH"]}'})
+        self.assertEqual(0, done.returncode, done.stdout + done.stderr)
+        return self.calls.read_text().splitlines()
+
+    def test_unstack(self):
+        inner = self.data / 'nova' / 'instances' / 'a' / 'rootfs'
+        self.program('umount')
+        self.program('findmnt', f'echo {inner}')
+        self.program('virsh', '[ "$1" = destroy ] || echo instance-0001')
+        calls = self.run_script('unstack.sh')
+        self.assertIn('systemctl stop devstack@n-cpu.service', calls)
+        self.assertIn('virsh destroy instance-0001', calls)
+        self.assertIn(f'umount --lazy {inner}', calls)
+
+    def test_clean(self):
+        calls = self.run_script('clean.sh')
+        self.assertIn('pip uninstall -y nova-containervm', calls)
+        self.assertEqual(['nova', 'venv'], sorted(os.listdir(self.data)))
 
 
 class FilesTest(base.BaseTestCase):
