@@ -34,6 +34,8 @@ from nova_containervm.snapshot import tarwrite
 _CHUNK = 256 * 1024
 #: Who unpacks a layer takes no longer paths.
 _MAX_PATH = 4095
+#: Open files that the deepest tree takes.
+_FILES = 8192
 #: What it takes to read files of every owner.
 _READ_CAPABILITIES = (2,)  # DAC_READ_SEARCH
 _WHITEOUT = b'.wh.'
@@ -232,8 +234,7 @@ def main(argv=None):
     # A Unix socket's path is 107 bytes at most; a descriptor's is short.
     channel.connect('/proc/self/fd/%d/s' % where)
     os.close(where)
-    # Two for each directory on the way down, of which a path has 2048.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+    _allow_files()
     sys.setrecursionlimit(20000)
     nowhere = os.open(os.devnull, os.O_RDWR)
     if os.geteuid() == 0:
@@ -253,6 +254,15 @@ def main(argv=None):
         pack(root, hostfiles.FORMS[args.form](), channel.sendall, caps,
              reference)
     return 0
+
+
+def _allow_files():
+    # Two for each directory on the way down, of which a path has 2048. The
+    # privileged helper has no capability to go beyond its hard limit, which
+    # comes from nova-compute's service.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    limit = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def _open_directory(path):

@@ -14,12 +14,14 @@
 
 import io
 import os
+import resource
 import shutil
 import stat
 import subprocess
 import tarfile
 import tempfile
 import unittest
+from unittest import mock
 
 from nova_containervm.images import stream
 from nova_containervm.images import tarread
@@ -224,6 +226,27 @@ class GuestLayerTest(TreeCase):
             with self.assertRaises(pack.PackError) as caught:
                 make()
             self.assertIn('longer than 4095 bytes', str(caught.exception))
+
+
+class LimitTest(unittest.TestCase):
+    """pack.py: how many files its process may open."""
+
+    def limit(self, hard):
+        with mock.patch.object(resource, 'getrlimit',
+                               return_value=(1024, hard)), \
+                mock.patch.object(resource, 'setrlimit') as setrlimit:
+            pack._allow_files()
+        (number, limits), = [call.args for call in setrlimit.mock_calls]
+        self.assertEqual(resource.RLIMIT_NOFILE, number)
+        return limits
+
+    def test_never_beyond_the_hard_limit(self):
+        # What DevStack gives its services; more takes a capability.
+        self.assertEqual((2048, 2048), self.limit(2048))
+
+    def test_enough_for_the_deepest_tree(self):
+        self.assertEqual((8192, 8192), self.limit(524288))
+        self.assertEqual((8192, 8192), self.limit(resource.RLIM_INFINITY))
 
 
 class PackTest(TreeCase):
