@@ -146,6 +146,12 @@ class View:
             self._open(found, *place)
         return dirs[index]
 
+    def all_of(self, found):
+        """All directories that are one in the view, top first."""
+        while self._at(found, len(found.dirs)) is not None:
+            pass
+        return found.dirs
+
     def is_dir(self, path):
         """Whether a path is a directory; None when there is none."""
         found = self.find(path)

@@ -231,7 +231,8 @@ class Bench:
         while todo:
             path = todo.pop()
             names = {os.fsencode(name) for _layer, fd
-                     in merged.find(path).dirs for name in os.listdir(fd)}
+                     in merged.all_of(merged.find(path))
+                     for name in os.listdir(fd)}
             for name in names:
                 where = path + b'/' + name if path else name
                 item = merged.find(where)

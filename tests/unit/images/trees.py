@@ -149,10 +149,7 @@ def stored(image, mode):
         while stack:
             path = stack.pop()
             found = set()
-            here = merged.find(path)
-            while merged._at(here, len(here.dirs)) is not None:
-                pass  # a View opens no more of them than it needs
-            for _layer, fd in here.dirs:
+            for _layer, fd in merged.all_of(merged.find(path)):
                 found.update(map(os.fsencode, os.listdir(fd)))
             for name in found:
                 where = path + b'/' + name if path else name
