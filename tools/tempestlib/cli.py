@@ -65,6 +65,9 @@ def parser():
     run.add_argument('--driver', choices=features.DRIVERS,
                      help='run nova-compute with this driver, and as before '
                           'afterwards (default: the one that it has)')
+    run.add_argument('--ssh', action='store_true',
+                     help='with a docker image that has an SSH server: tests '
+                          'log in to their servers')
     run.add_argument('--name', help='of the results (default: of image and '
                                     'driver)')
     run.add_argument('--append', action='store_true',
@@ -137,12 +140,14 @@ def do_run(args):
     wanted = features.DRIVERS.get(args.driver, before)
     if args.image == 'container' and wanted != features.OURS:
         raise ui.Failure(f'{wanted} does not boot docker images')
+    if args.ssh and args.image != 'container':
+        raise ui.Failure('the plain image has no SSH server')
     with ui.step(f'{args.image} image'), aio.alone(cfg):
-        files = cloud.image_files(cfg, args.image)
+        files = cloud.image_files(cfg, args.image, args.ssh)
     try:
         if wanted != before:
             use_driver(cfg, wanted)
-        what = features.subject(cfg, args.image)
+        what = features.subject(cfg, args.image, args.ssh)
         name = args.name or default_name(what)
         with ui.step('images and flavors'):
             prepared = cloud.prepare(cfg, files)
@@ -169,7 +174,7 @@ def do_run(args):
 
 def default_name(what):
     driver, = (n for n, d in features.DRIVERS.items() if d == what.driver)
-    return f'{what.image}-{driver}'
+    return f'{what.image}-{driver}' + ('-ssh' if what.ssh else '')
 
 
 def use_driver(cfg, driver):

@@ -36,17 +36,24 @@ CONTAINER = {
         "exec sleep 1000000'",
     'containervm_init': 'true',
 }
+# Tests mount disks in their servers.
+CONTAINER_SSH = {
+    'trait:CUSTOM_CONTAINERVM': 'required',
+    'containervm_privileged': 'true',
+}
 
 
-def image_files(cfg, kind):
+def image_files(cfg, kind, ssh=False):
     """Build the image of a kind; return two descriptions for `prepare`.
 
     Two, so that a rebuild with another image is one.
+
+    :param ssh: whether it is to have an SSH server; a docker image only
     """
     if kind == 'container':
-        path = demo.builder(cfg).build('busybox')
+        path = demo.builder(cfg).build('tempest' if ssh else 'busybox')
         how = {'container_format': 'docker', 'disk_format': 'raw',
-               'properties': CONTAINER}
+               'properties': CONTAINER_SSH if ssh else CONTAINER}
     else:
         packages.install(cfg, host.Record(cfg), PLAIN_TOOLS)
         # The plain guest of the end-to-end tests

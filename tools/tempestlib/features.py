@@ -34,6 +34,7 @@ class Subject:
     :param transport: how a container's files reach its machine
     :param computes: number of compute hosts
     :param serial_console: whether the cloud has serial consoles
+    :param ssh: whether tempest logs in to its servers
     """
 
     image: str
@@ -41,6 +42,7 @@ class Subject:
     transport: str = '9p'
     computes: int = 1
     serial_console: bool = False
+    ssh: bool = False
 
     @property
     def can_move_alive(self):
@@ -52,7 +54,7 @@ class Subject:
         text = f'{self.image} image, {self.driver}'
         if self.image == 'container':
             text += f', {self.transport}'
-        return text
+        return text + (', with logins' if self.ssh else '')
 
 
 def options(cfg):
@@ -72,14 +74,15 @@ def options(cfg):
     return {**found, **config.options}
 
 
-def subject(cfg, image):
+def subject(cfg, image, ssh=False):
     """Return what a test would test as the cloud is now."""
     now = options(cfg)
     return Subject(
         image=image, driver=now['DEFAULT', 'compute_driver'],
         transport=now.get(('containervm', 'rootfs_transport'), '9p'),
         computes=cfg.computes,
-        serial_console=now.get(('serial_console', 'enabled'), '') == 'true')
+        serial_console=now.get(('serial_console', 'enabled'), '') == 'true',
+        ssh=ssh)
 
 
 def compute_features(what):
@@ -151,7 +154,8 @@ def tempest_conf(cfg, what, prepared, directory):
             'image_ref_alt': prepared['images'][1],
             'flavor_ref': prepared['flavors'][0],
             'flavor_ref_alt': prepared['flavors'][1],
-            'fixed_network_name': 'private',
+            # The host reaches servers on the other without floating IPs.
+            'fixed_network_name': 'public' if what.ssh else 'private',
             'min_compute_nodes': what.computes,
             # Without one, tests of microversions are left out.
             'max_microversion': 'latest',
@@ -162,9 +166,15 @@ def tempest_conf(cfg, what, prepared, directory):
         'network': {'public_network_id': prepared['public'],
                     'floating_network_name': 'public'},
         'validation': {
-            # Neither of the images has an SSH server.
-            'run_validation': False,
+            # Only one of the images has an SSH server.
+            'run_validation': what.ssh,
+            'connect_method': 'fixed',
+            'network_for_ssh': 'public',
+            'image_ssh_user': 'root',
+            'image_alt_ssh_user': 'root',
         },
+        # The machine has its address from the host, by no DHCP client.
+        'scenario': {'dhcp_client': ''},
         'volume': {'catalog_type': 'volumev3', 'volume_size': 1,
                    'storage_protocol': 'file'},
         # Of the driver of the all-in-one

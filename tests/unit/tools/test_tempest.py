@@ -123,6 +123,16 @@ class FeaturesTest(DirectoryTestCase):
         self.assertIn('ContainerVMFilter', conf['compute-feature-enabled'][
             'scheduler_enabled_filters'].split(','))
 
+    def test_logins_need_an_ssh_server(self):
+        conf = self.conf(features.Subject('container'))
+        self.assertFalse(conf['validation'].getboolean('run_validation'))
+        self.assertEqual('private', conf['compute']['fixed_network_name'])
+        conf = self.conf(features.Subject('container', ssh=True))
+        self.assertTrue(conf['validation'].getboolean('run_validation'))
+        # Where the host has an address
+        self.assertEqual('public', conf['compute']['fixed_network_name'])
+        self.assertEqual('public', conf['validation']['network_for_ssh'])
+
     def test_subject_is_what_runs(self):
         node = nodes.first(self.cfg)
         node.nova_conf.parent.mkdir(parents=True)
