@@ -72,6 +72,10 @@ def parser():
                                     'driver)')
     run.add_argument('--append', action='store_true',
                      help='add to the results of that name')
+    run.add_argument('--resume', action='store_true',
+                     help='the same, without tests that have a result there')
+    run.add_argument('--limit', type=float, metavar='MINUTES',
+                     help='end after that time; --resume goes on')
     run.add_argument('--concurrency', type=int, default=os.cpu_count(),
                      metavar='N', help='processes (default: as CPUs)')
     listing = add('list', do_list, 'list tests', SETS)
@@ -134,6 +138,7 @@ def do_run(args):
     aio.running(cfg)
     work = prepared_workspace(cfg)
     ids = chosen(args, work)
+    limit = None if args.limit is None else args.limit * 60
     before = features.options(cfg)['DEFAULT', 'compute_driver']
     override = nodeconfig.NodeConfig(nodes.first(cfg)).options.get(
         ('DEFAULT', 'compute_driver'), '')
@@ -151,12 +156,17 @@ def do_run(args):
         name = args.name or default_name(what)
         with ui.step('images and flavors'):
             prepared = cloud.prepare(cfg, files)
+        path = work.result(name)
+        if args.resume and path.exists():
+            done = results.load(path)['tests']
+            ids = [i for i in ids if selection.name_of(i) not in done]
         work.conf.write_text(features.tempest_conf(cfg, what, prepared,
                                                    work.work))
         ui.note(f'{len(ids)} tests: {what.words}')
-        tests = results.spread(work.run(ids, args.concurrency), ids)
-        path = work.result(name)
-        results.save(path, dataclasses.asdict(what), tests, args.append)
+        outcomes, complete = work.run(ids, args.concurrency, limit)
+        tests = results.spread(outcomes, ids, complete)
+        results.save(path, dataclasses.asdict(what), tests,
+                     args.append or args.resume)
     finally:
         clean(cfg)
         if wanted != before:
@@ -164,6 +174,8 @@ def do_run(args):
     known = results.expected(args.image)
     new, mended = results.judge(tests, known)
     print(summary(tests))
+    if not complete:
+        print(f'{len(ids) - len(tests)} not run: --resume')
     print(f'Results: {path}')
     for test in new:
         print(f'FAILED {test}: {tests[test]["reason"]}')

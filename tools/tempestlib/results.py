@@ -25,7 +25,7 @@ EXPECTED = pathlib.Path(__file__).with_name('expected.ini')
 _FIXTURE = re.compile(r'(setUpClass|tearDownClass) \((\S+?)\)')
 
 
-def spread(outcomes, ids):
+def spread(outcomes, ids, complete=True):
     """Return outcomes by the tests' names.
 
     What happens to a class as a whole happens to its tests: one that is left
@@ -33,8 +33,9 @@ def spread(outcomes, ids):
 
     :param outcomes: list of dicts with id, status, seconds and reason
     :param ids: of the tests that were to be run
-    :returns: dict of name to a dict with status, seconds and reason; what has
-        no outcome is a failure
+    :param complete: whether what has no outcome is a failure; otherwise the
+        tests were ended before it came to that
+    :returns: dict of name to a dict with status, seconds and reason
     """
     found, classes, ends = {}, {}, []
     for outcome in outcomes:
@@ -51,9 +52,10 @@ def spread(outcomes, ids):
         name = selection.name_of(test_id)
         if name in found:
             continue
-        found[name] = classes.get(
-            selection.class_of(test_id),
-            {'status': FAIL, 'seconds': 0, 'reason': 'it was not run'})
+        outcome = classes.get(selection.class_of(test_id))
+        if outcome or complete:
+            found[name] = outcome or {'status': FAIL, 'seconds': 0,
+                                      'reason': 'it has no result'}
     for name, outcome in ends:
         found[f'{name}.tearDownClass'] = outcome
     return found

@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 
 from aiolib import pyenv
@@ -100,40 +101,44 @@ class Workspace:
         """Return the ids of all tests of tempest."""
         return (self.work / 'tests.txt').read_text().splitlines()
 
-    def run(self, ids, concurrency):
-        """Run tests; what they do is printed.
+    def run(self, ids, concurrency, limit=None):
+        """Run tests; their results are printed as they come.
 
         :param ids: of the tests
         :param concurrency: number of processes
-        :returns: list of outcomes, see results.spread
+        :param limit: seconds after which tempest is ended
+        :returns: list of outcomes, see results.spread, and whether all tests
+            were run
         """
         chosen = self.work / 'chosen.txt'
         chosen.write_text(''.join(f'{i}\n' for i in ids))
-        before = self._runs()
-        done = subprocess.run(
+        outcomes = self.work / 'outcomes.json'
+        outcomes.unlink(missing_ok=True)
+        # A session of its own: its workers are ended with it.
+        tempest = subprocess.Popen(
             [self._venv_bin('tempest'), 'run', '--config-file', self.conf,
-             '--load-list', chosen, '--concurrency', str(concurrency)],
+             '--subunit', '--load-list', chosen, '--concurrency',
+             str(concurrency)],
             cwd=self.work, env=self._env(), stdin=subprocess.DEVNULL,
-            check=False)
-        if self._runs() == before:
-            raise ui.Failure(f'tempest ended with {done.returncode} and has '
-                             'no results', 'See what it printed.')
-        return self._outcomes()
-
-    def _runs(self):
-        count = self.work / '.stestr' / 'next-stream'
-        return count.read_text() if count.exists() else ''
-
-    def _outcomes(self):
-        stream = subprocess.run(
-            [self._venv_bin('stestr'), 'last', '--subunit'], cwd=self.work,
-            env=self._env(), stdout=subprocess.PIPE, check=False).stdout
-        done = subprocess.run([self._venv_bin('python'), '-B', COLLECT],
-                              input=stream, stdout=subprocess.PIPE,
-                              env=self._env(), check=False)
-        if done.returncode:
-            raise ui.Failure('the results of tempest cannot be read')
-        return json.loads(done.stdout)
+            stdout=subprocess.PIPE, start_new_session=True)
+        collect = subprocess.Popen(
+            [self._venv_bin('python'), '-B', COLLECT, outcomes],
+            stdin=tempest.stdout, env=self._env())
+        # Or `collect` would be the reader that never ends.
+        tempest.stdout.close()
+        complete = True
+        try:
+            tempest.wait(limit)
+        except subprocess.TimeoutExpired:
+            complete = False
+        finally:
+            if tempest.poll() is None:
+                os.killpg(tempest.pid, signal.SIGKILL)
+                tempest.wait()
+        if collect.wait() or not outcomes.exists():
+            raise ui.Failure('the results of tempest cannot be read',
+                             'See what it printed.')
+        return json.loads(outcomes.read_text()), complete
 
 
 def read_names(path):

@@ -33,6 +33,7 @@ from tempestlib import cli
 from tempestlib import features
 from tempestlib import results
 from tempestlib import selection
+from tempestlib import workspace
 
 SERVERS = 'tempest.api.compute.servers.'
 IDS = [SERVERS + name for name in (
@@ -208,7 +209,14 @@ class ResultsTest(DirectoryTestCase):
         self.assertEqual({
             NAMES[0]: outcome('pass'), NAMES[1]: outcome('fail', 'oh'),
             NAMES[2]: outcome('skip', 'no such feature', 0),
-            NAMES[3]: outcome('fail', 'it was not run', 0)}, found)
+            NAMES[3]: outcome('fail', 'it has no result', 0)}, found)
+
+    def test_tests_that_were_ended_have_no_result(self):
+        found = results.spread([
+            {'id': IDS[0], **outcome('pass')},
+            {'id': f'setUpClass ({SERVERS}test_a.SecondTest)',
+             **outcome('skip', 'no')}], IDS, complete=False)
+        self.assertEqual({NAMES[0], NAMES[2]}, set(found))
 
     def test_failed_cleanup_is_a_failure(self):
         found = results.spread([
@@ -298,7 +306,8 @@ class CommandTest(DirectoryTestCase):
 
     def run_command(self, *args):
         out = io.StringIO()
-        with contextlib.redirect_stdout(out):
+        with contextlib.redirect_stdout(out), \
+                mock.patch.dict(ui.PROGRESS, file=out):
             status = cli.main(args)
         return status, out.getvalue()
 
@@ -315,18 +324,74 @@ class CommandTest(DirectoryTestCase):
         self.assertIn('1 passed, 1 failed, 0 left out', text)
         self.assertIn(f'  broken\n    {NAMES[0]}', text)
 
+    def _clouds(self, driver):
+        node = nodes.first(self.cfg)
+        node.nova_conf.parent.mkdir(parents=True)
+        node.nova_conf.write_text(f'[DEFAULT]\ncompute_driver = {driver}\n')
+
+    def test_run(self):
+        """Twice: what has a result is not run again."""
+        self._clouds(features.OURS)
+        with mock.patch.object(cli.aio, 'running'), \
+                mock.patch.object(cli, 'prepared_workspace') as prepared, \
+                mock.patch.multiple(
+                    cli.cloud, image_files=mock.DEFAULT, sweep=mock.DEFAULT,
+                    prepare=mock.Mock(return_value=PREPARED)) as cloud:
+            cloud['sweep'].return_value = ['server tempest-x']
+            work = workspace.Workspace(self.cfg)
+            work.work.mkdir(parents=True)
+            (work.work / 'tests.txt').write_text('\n'.join(IDS))
+            prepared.return_value = work
+            work.run = mock.Mock(return_value=(
+                [{'id': IDS[0], **outcome('pass')}], False))
+            command = ('run', '--image', 'container', '--limit', '2',
+                       '--concurrency', '3')
+            status, text = self.run_command(*command)
+            self.assertEqual(0, status)
+            work.run.assert_called_once_with(IDS, 3, 120)
+            self.assertIn('3 not run: --resume', text)
+            self.assertIn('(server tempest-x)', text)
+            conf = work.conf.read_text()
+            self.assertIn('image_ref = 1111', conf)
+            work.run.return_value = ([
+                {'id': i, **outcome('pass')} for i in IDS[1:3]], True)
+            status, text = self.run_command(*command, '--resume')
+        work.run.assert_called_with(IDS[1:], 3, 120)
+        self.assertEqual(1, status)
+        self.assertIn(f'FAILED {NAMES[3]}: it has no result', text)
+        self.assertEqual(2, cloud['sweep'].call_count)
+        data = results.load(work.result('container-containervm'))
+        self.assertEqual({'pass': 3, 'fail': 1, 'skip': 0},
+                         results.count(data['tests']))
+
+    def test_driver_is_as_before_after_a_failure(self):
+        self._clouds(features.OURS)
+        with mock.patch.object(cli.aio, 'running'), \
+                mock.patch.object(cli, 'prepared_workspace') as work, \
+                mock.patch.object(cli.nodeconfig, 'reconfigure') as change, \
+                mock.patch.multiple(
+                    cli.cloud, image_files=mock.DEFAULT,
+                    sweep=mock.Mock(return_value=[]),
+                    prepare=mock.Mock(side_effect=ui.Failure('broken'))), \
+                contextlib.redirect_stderr(io.StringIO()) as err:
+            work.return_value.tests.return_value = IDS
+            status, _text = self.run_command('run', '--image', 'plain',
+                                             '--driver', 'libvirt')
+        self.assertEqual(1, status)
+        self.assertIn('broken', err.getvalue())
+        self.assertEqual(
+            [['DEFAULT.compute_driver=libvirt.LibvirtDriver'],
+             ['DEFAULT.compute_driver=']],
+            [call.args[2] for call in change.call_args_list])
+
     def test_docker_image_needs_our_driver(self):
+        self._clouds(features.LIBVIRT)
         with mock.patch.object(cli.aio, 'running'), \
                 mock.patch.object(cli, 'prepared_workspace') as work, \
                 mock.patch.object(cli.cloud, 'prepare') as prepare, \
                 contextlib.redirect_stderr(io.StringIO()) as err:
-            work.return_value.tests.return_value = [
-                SERVERS + 'test_a.A.test_b[id-1]']
-            node = nodes.first(self.cfg)
-            node.nova_conf.parent.mkdir(parents=True)
-            node.nova_conf.write_text(
-                '[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n')
-            status = cli.main(['run', '--image', 'container'])
+            work.return_value.tests.return_value = IDS
+            status = self.run_command('run', '--image', 'container')[0]
         self.assertEqual(1, status)
         self.assertIn('does not boot docker images', err.getvalue())
         prepare.assert_not_called()

@@ -9,10 +9,11 @@
 # WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
 # License for the specific language governing permissions and limitations
 # under the License.
-"""Print the results of a subunit stream as JSON.
+"""Turn a subunit stream into JSON.
 
 Runs with the Python of tempest's virtual environment. Standard input: what
-`stestr last --subunit` prints.
+`tempest run --subunit` prints. Argument: the file for the results. Each is
+printed as it comes. Of a stream that breaks off there is what was complete.
 """
 
 import json
@@ -22,7 +23,7 @@ import subunit
 import testtools
 
 STATUS = {'success': 'pass', 'xfail': 'pass', 'fail': 'fail',
-          'uxsuccess': 'fail', 'skip': 'skip', 'inprogress': 'fail'}
+          'uxsuccess': 'fail', 'skip': 'skip'}
 
 
 def reason_of(test):
@@ -38,7 +39,7 @@ def reason_of(test):
             start = max((i for i, line in enumerate(lines)
                          if line.startswith('  ')), default=-1)
             return ' '.join(' '.join(lines[start + 1:]).split())[:500]
-    return '' if test['status'] == 'success' else 'it did not end'
+    return ''
 
 
 def seconds_of(test):
@@ -46,22 +47,28 @@ def seconds_of(test):
     return round((end - begin).total_seconds(), 1) if begin and end else 0
 
 
-def main():
+def main(path):
     found = []
 
     def take(test):
         status = STATUS.get(test['status'])
-        if status:
-            found.append({'id': test['id'], 'status': status,
-                          'seconds': seconds_of(test),
-                          'reason': reason_of(test)})
+        if not status:
+            return
+        outcome = {'id': test['id'], 'status': status,
+                   'seconds': seconds_of(test), 'reason': reason_of(test)}
+        found.append(outcome)
+        name = test['id'].partition('[')[0]
+        print(f'{status} {outcome["seconds"]:6.1f}s  {name}  '
+              f'{outcome["reason"][:200]}'.rstrip(), flush=True)
 
     result = testtools.StreamToDict(take)
     result.startTestRun()
-    subunit.ByteStreamToStreamResult(sys.stdin.buffer).run(result)
+    subunit.ByteStreamToStreamResult(sys.stdin.buffer,
+                                     non_subunit_name='output').run(result)
     result.stopTestRun()
-    json.dump(found, sys.stdout)
+    with open(path, 'w') as f:
+        json.dump(found, f)
 
 
 if __name__ == '__main__':
-    main()
+    main(*sys.argv[1:])
