@@ -35,11 +35,12 @@ _NOVAS_FILTERS = ('ComputeFilter', 'ComputeCapabilitiesFilter',
                   'ImagePropertiesFilter', 'ServerGroupAntiAffinityFilter',
                   'ServerGroupAffinityFilter')
 _FILTER = 'nova_containervm.scheduler.ContainerVMFilter'
+ENABLED_FILTERS = (*_NOVAS_FILTERS, _FILTER.rpartition('.')[2])
 
 
-def ini(groups):
+def ini(groups, author='tools/aio'):
     """Render {group: {option: value}}."""
-    lines = ['# Written by tools/aio.']
+    lines = [f'# Written by {author}.']
     for group, options in groups.items():
         lines.append(f'[{group}]')
         for option, value in options.items():
@@ -139,8 +140,7 @@ def nova(cfg):
         'filter_scheduler': {
             'available_filters': ['nova.scheduler.filters.all_filters',
                                   _FILTER],
-            'enabled_filters': ','.join((*_NOVAS_FILTERS,
-                                         _FILTER.rpartition('.')[2])),
+            'enabled_filters': ','.join(ENABLED_FILTERS),
         },
         'quota': {'instances': -1, 'cores': -1, 'ram': -1},
         'vnc': {'enabled': False},

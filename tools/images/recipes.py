@@ -185,9 +185,19 @@ RECIPES = {
         cmd=('java', '-XX:TieredStopAtLevel=1', '/srv/Server.java'),
         env={'PATH': _PATH}, ports=('8080/tcp',), volumes=('/data',)),
     'sshd': Recipe(
-        'OpenSSH on port 22; SSH_AUTHORIZED_KEY may log in as root',
+        'OpenSSH on port 22; SSH_AUTHORIZED_KEY or the server\'s keypair may '
+        'log in as root',
         packages=('openssh-server',),
         # Each server makes keys of its own.
+        finish='rm -f /etc/ssh/ssh_host_*',
+        files={'/usr/local/bin/docker-entrypoint.sh': 'sshd-entrypoint.sh'},
+        entrypoint=('docker-entrypoint.sh',),
+        cmd=('/usr/sbin/sshd', '-D', '-e'),
+        env={'PATH': _PATH}, ports=('22/tcp',)),
+    'tempest': Recipe(
+        'the same with the commands that tempest runs in its servers',
+        packages=('openssh-server', 'sudo', 'iproute2', 'iputils-ping',
+                  'netcat-traditional'),
         finish='rm -f /etc/ssh/ssh_host_*',
         files={'/usr/local/bin/docker-entrypoint.sh': 'sshd-entrypoint.sh'},
         entrypoint=('docker-entrypoint.sh',),

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/bin/bash
 #
 # Licensed under the Apache License, Version 2.0 (the "License"); you may
 # not use this file except in compliance with the License. You may obtain
@@ -14,8 +14,19 @@
 
 # Makes the host's keys at the first start and becomes the server.
 set -e
+
+# The public key of the server's keypair, if it has one, from the metadata
+# service. There is no other HTTP client in this image.
+keypair() {
+    exec 3<>/dev/tcp/169.254.169.254/80
+    printf 'GET %s HTTP/1.0\r\n\r\n' \
+        /latest/meta-data/public-keys/0/openssh-key >&3
+    sed -n '/^ssh-\|^ecdsa-/p' <&3
+}
+
 mkdir -p /run/sshd /root/.ssh
 chmod 700 /root/.ssh
-printf '%s\n' "$SSH_AUTHORIZED_KEY" >/root/.ssh/authorized_keys
+printf '%s\n' "${SSH_AUTHORIZED_KEY:-$(keypair || true)}" \
+    >/root/.ssh/authorized_keys
 ssh-keygen -A
 exec "$@"
