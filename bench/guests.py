@@ -185,17 +185,17 @@ class Guests:
     """Makes servers of every kind.
 
     :param cloud: aio.Cloud
+    :param docker: path of the docker image
+    :param vm: paths of the VM's files, see vm_files
     """
 
-    def __init__(self, cloud):
+    def __init__(self, cloud, docker, vm):
         self.cloud = cloud
-        self.archive = archive('bench')
-        self.disk, kernel, initrd = vm_files(
-            archive('bench-vm'), cloud.directory / 'images')
-        self._docker = cloud.upload(self.archive, 'docker', 'raw')
+        disk, kernel, initrd = vm
+        self._docker = cloud.upload(docker, 'docker', 'raw')
         parts = {'kernel_id': cloud.upload(kernel, 'aki', 'aki').id,
                  'ramdisk_id': cloud.upload(initrd, 'ari', 'ari').id}
-        self._vm = cloud.upload(self.disk, 'bare', 'qcow2', **parts)
+        self._vm = cloud.upload(disk, 'bare', 'qcow2', **parts)
 
     def _image(self, kind, words):
         """The image, told what its next server is to do."""
