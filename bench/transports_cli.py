@@ -59,7 +59,7 @@ class Sizes:
     """
 
     servers: tuple = (1, 5, 10)
-    requests: int = 2000
+    requests: int = 1000
     create: int = 5000
     sync: int = 200
     transactions: int = 100
