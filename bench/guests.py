@@ -206,6 +206,8 @@ class Guests:
             image, properties = self._docker, {
                 'containervm_rootfs_transport': kind,
                 'containervm_command': ' '.join(('bench-jobs', *words))}
+        # The SDK sends the difference to what the image object says.
+        image = self.cloud.sdk.image.get_image(image.id)
         return self.cloud.sdk.image.update_image(image, **properties)
 
     @contextlib.contextmanager
