@@ -91,7 +91,7 @@ def _ab(address, count):
     return _requests(done.stdout)
 
 
-def _wait_http(machine, timeout=120):
+def _wait_http(machine, timeout=300):
     """Wait until a request gets its answer; return the address."""
     address = machine.address()
     deadline = time.monotonic() + timeout

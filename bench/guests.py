@@ -138,7 +138,7 @@ class Machine:
                 total += time.clock_gettime(qemu.cpu_clock(pid))
         return total
 
-    def lines(self, timeout=300):
+    def lines(self, timeout=600):
         """The guest's lines for us, as they come: (Sample, words)."""
         pids = ()
         deadline = time.monotonic() + timeout
@@ -192,23 +192,27 @@ class Guests:
     def __init__(self, cloud, docker, vm):
         self.cloud = cloud
         disk, kernel, initrd = vm
-        self._docker = cloud.upload(docker, 'docker', 'raw')
-        parts = {'kernel_id': cloud.upload(kernel, 'aki', 'aki').id,
-                 'ramdisk_id': cloud.upload(initrd, 'ari', 'ari').id}
-        self._vm = cloud.upload(disk, 'bare', 'qcow2', **parts)
+        self._docker = cloud.upload(
+            docker, 'docker', 'raw', **self._properties('block', ('idle',)))
+        self._vm = cloud.upload(
+            disk, 'bare', 'qcow2',
+            kernel_id=cloud.upload(kernel, 'aki', 'aki').id,
+            ramdisk_id=cloud.upload(initrd, 'ari', 'ari').id,
+            **self._properties(VM, ('idle',)))
+
+    @staticmethod
+    def _properties(kind, words):
+        """Of an image whose next server is to do something."""
+        if kind == VM:
+            return {'os_command_line': VM_CMDLINE % ','.join(words)}
+        return {'containervm_rootfs_transport': kind,
+                'containervm_command': ' '.join(('bench-jobs', *words))}
 
     def _image(self, kind, words):
         """The image, told what its next server is to do."""
-        if kind == VM:
-            image, properties = self._vm, {
-                'os_command_line': VM_CMDLINE % ','.join(words)}
-        else:
-            image, properties = self._docker, {
-                'containervm_rootfs_transport': kind,
-                'containervm_command': ' '.join(('bench-jobs', *words))}
-        # The SDK sends the difference to what the image object says.
-        image = self.cloud.sdk.image.get_image(image.id)
-        return self.cloud.sdk.image.update_image(image, **properties)
+        image = self._vm if kind == VM else self._docker
+        self.cloud.set_properties(image, self._properties(kind, words))
+        return image
 
     @contextlib.contextmanager
     def machine(self, kind, *words):

@@ -31,7 +31,7 @@ MB = 1 << 20
 _PAGE = mmap.PAGESIZE
 _HEADER = re.compile(
     r'^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)$')
-_SETTLE = 2.0
+_SETTLE = 3.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -86,7 +86,7 @@ def pss(pids, guest_size):
     return result
 
 
-def settled(pids, guest_size, timeout=90):
+def settled(pids, guest_size, timeout=300):
     """The PSS of processes, once it has stopped to change.
 
     Guests that have just started give memory back, and some are not done.
@@ -96,7 +96,7 @@ def settled(pids, guest_size, timeout=90):
     while True:
         time.sleep(_SETTLE)
         now = pss(pids, guest_size)
-        if abs(now.total - before.total) < now.total / 200:
+        if abs(now.total - before.total) < now.total / 100:
             return now
         if time.monotonic() > deadline:
             raise aio.Failed('memory of idle servers has not settled: %d MB '

@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 
+from openstack import exceptions
+
 from bench import aio
 from bench import figures_transports
 from bench import guests
@@ -181,7 +183,8 @@ def main(arguments=None):
                 progress(f'== {name}')
                 try:
                     rows += FIGURES[name](context)
-                except (aio.Failed, subprocess.CalledProcessError) as e:
+                except (aio.Failed, subprocess.CalledProcessError,
+                        exceptions.SDKException) as e:
                     # What the others have measured took its time.
                     print(f'{name} has failed: {e}', file=sys.stderr)
                     failed = True
