@@ -86,7 +86,8 @@ def _requests(text):
 
 def _ab(address, count):
     done = subprocess.run(
-        ['ab', '-q', '-n', str(count), '-c', '8', f'http://{address}/'],
+        ['ab', '-q', '-n', str(count), '-c', str(min(count, 8)),
+         f'http://{address}/'],
         check=True, capture_output=True, text=True)
     return _requests(done.stdout)
 

@@ -188,6 +188,10 @@ def main(arguments=None):
                     # What the others have measured took its time.
                     print(f'{name} has failed: {e}', file=sys.stderr)
                     failed = True
+                except KeyboardInterrupt:
+                    print(f'{name} was interrupted', file=sys.stderr)
+                    failed = True
+                    break
     if options.json:
         print(matrix.as_json(rows, NOTES))
     else:
