@@ -12,6 +12,7 @@
 
 """The all-in-one OpenStack (tools/aio), as the figures use it."""
 
+import configparser
 import contextlib
 import os
 import pathlib
@@ -21,6 +22,7 @@ import time
 import uuid
 
 import openstack
+from openstack import exceptions
 
 from bench import archive
 from bench import container
@@ -61,6 +63,12 @@ class Cloud:
         """Path of a service's log."""
         return self.directory / 'log' / f'{service}.log'
 
+    def setting(self, group, name):
+        """A setting of nova-compute, as text."""
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        parser.read(self.directory / 'etc' / 'nova' / 'nova-compute.conf')
+        return parser.get(group, name)
+
     def docker_image(self, work):
         """Upload a docker image with nothing but the timed program."""
         path = archive.docker_archive(
@@ -68,22 +76,38 @@ class Cloud:
             program.elf())
         return self.upload(path, 'docker', 'raw')
 
-    def upload(self, path, container_format, disk_format):
+    def upload(self, path, container_format, disk_format, **properties):
         """Upload an image."""
         image = self.sdk.image.create_image(
             name='bench-' + uuid.uuid4().hex[:8], filename=str(path),
             container_format=container_format, disk_format=disk_format,
-            wait=True, allow_duplicates=True, validate_checksum=False)
+            wait=True, allow_duplicates=True, validate_checksum=False,
+            **properties)
         self._stack.callback(self.sdk.image.delete_image, image.id)
         return image
 
+    def set_properties(self, image, properties):
+        """Give properties that an image has other values."""
+        # The SDK's own way would add them once more.
+        response = self.sdk.image.patch(
+            f'/images/{image.id}', json=[
+                {'op': 'replace', 'path': '/' + name, 'value': value}
+                for name, value in properties.items()],
+            headers={'Content-Type':
+                     'application/openstack-images-v2.1-json-patch'})
+        exceptions.raise_from_response(response)
+
     def create(self, image):
         """Create a server and wait until it is ACTIVE."""
-        server = self.sdk.compute.create_server(
-            name='bench-' + uuid.uuid4().hex[:8], image_id=image.id,
-            flavor_id=self._flavor, networks=[{'uuid': self._network}])
+        server = self.ask(image, 'bench-' + uuid.uuid4().hex[:8])
         self._stack.callback(self.delete, server)
         return self.wait(server, 'ACTIVE')
+
+    def ask(self, image, name):
+        """Ask for a server; the caller deletes it."""
+        return self.sdk.compute.create_server(
+            name=name, image_id=image.id, flavor_id=self._flavor,
+            networks=[{'uuid': self._network}])
 
     def wait(self, server, status, timeout=300):
         """Wait for a status."""

@@ -16,6 +16,16 @@ import pathlib
 
 FILES = pathlib.Path(__file__).with_name('files')
 _PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
+# Of both images of bench/transports
+_BENCH_PREPARE = ('mkdir -p /etc/postgresql-common && '
+                  'echo create_main_cluster = false '
+                  '> /etc/postgresql-common/createcluster.conf')
+# 20,000 files as in a source tree: most are small, a few are not
+_BENCH_TREE = (
+    'perl -e \'srand 1; mkdir "/srv/tree"; for $d (0..199) { '
+    'mkdir "/srv/tree/d$d"; for $f (0..99) { '
+    'open F, ">", "/srv/tree/d$d/file$f.c"; '
+    'print F "line $d $f\\n" x (5 + int(3.5 ** rand 6)); close F } }\'')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -203,6 +213,29 @@ RECIPES = {
         entrypoint=('docker-entrypoint.sh',),
         cmd=('/usr/sbin/sshd', '-D', '-e'),
         env={'PATH': _PATH}, ports=('22/tcp',)),
+    'bench': Recipe(
+        'nginx, PostgreSQL and 20,000 files, with what bench/transports times',
+        packages=('nginx', 'postgresql-15'), prepare=_BENCH_PREPARE,
+        finish=_BENCH_TREE, files={'/usr/local/bin/bench-jobs':
+                                   'bench-jobs.sh'},
+        cmd=('bench-jobs', 'idle'), env={'PATH': _PATH, 'LANG': 'C.UTF-8'},
+        ports=('80/tcp',)),
+    'bench-vm': Recipe(
+        'the same as the root of an ordinary VM, with a kernel and systemd',
+        packages=('nginx', 'postgresql-15', 'linux-image-amd64',
+                  'initramfs-tools', 'systemd', 'systemd-sysv', 'udev',
+                  'dbus', 'cron', 'openssh-server'),
+        prepare=_BENCH_PREPARE,
+        # A getty on the console would hang it up.
+        finish=f'{_BENCH_TREE}; cd /etc/systemd/system; '
+               'systemctl enable systemd-networkd; '
+               'systemctl mask serial-getty@ttyS0; '
+               'ln -s ../bench.service multi-user.target.wants/; '
+               'echo "/dev/vda / ext4 errors=remount-ro 0 1" >/etc/fstab',
+        files={'/usr/local/bin/bench-jobs': 'bench-jobs.sh',
+               '/etc/systemd/system/bench.service': 'bench.service',
+               '/etc/systemd/network/bench.network': 'bench.network'},
+        cmd=('/sbin/init',), ports=('80/tcp',), stop_signal='SIGRTMIN+3'),
     'systemd': Recipe(
         'Debian with systemd, which runs nginx; /state says how it is',
         packages=('systemd', 'systemd-sysv', 'nginx'),
