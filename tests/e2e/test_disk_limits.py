@@ -33,10 +33,12 @@ FILL = '''\
 dd if=/dev/zero of=/zeros bs=1M conv=fsync 2>&1
 echo "written: $(wc -c </zeros) bytes"
 '''
-# Make room, and go on.
+# Make room, and go on. virtiofsd has a removed file open until the guest's
+# kernel has told it that nobody knows the file any more, which takes a moment.
 GO_ON = '''\
 rm /zeros
-echo after >/srv/data/file && sync && echo "room again: $(cat /srv/data/file)"
+until echo after 2>/dev/null >/srv/data/file; do sleep 1; done
+sync && echo "room again: $(cat /srv/data/file)"
 exec /start
 '''
 # No space that the guest frees goes back to the host.
