@@ -25,9 +25,9 @@ from tests.e2e import cloud as cloud_lib
 DNS = ['192.0.2.53', '2001:db8::53']
 
 
-@pytest.fixture(scope='module')
-def networks(cloud):
-    """A function that makes networks; they go at the end of the module."""
+@contextlib.contextmanager
+def _networks(cloud):
+    """A function that makes networks, which go at the end."""
     neutron = cloud.sdk.network
     with contextlib.ExitStack() as stack:
         def create(subnets=(), ports=(), **kwargs):
@@ -43,6 +43,23 @@ def networks(cloud):
             stack.callback(neutron.delete_port, made.id)
             return made
         create.port = port
+        yield create
+
+
+@pytest.fixture(scope='module')
+def networks(cloud):
+    """A function that makes networks; they go at the end of the module."""
+    with _networks(cloud) as create:
+        yield create
+
+
+@pytest.fixture
+def own_networks(cloud, clean_host):
+    """The same, for those with DHCP: its ports on this host go with them.
+
+    Name it before ``server``, that the servers go first.
+    """
+    with _networks(cloud) as create:
         yield create
 
 
@@ -175,14 +192,14 @@ def test_names_survive_a_change_of_the_network(web, cloud):
 MODES = ('slaac', 'dhcpv6-stateless', 'dhcpv6-stateful')
 
 
-def test_ipv6_address_modes(server, probe, cloud, networks):
+def test_ipv6_address_modes(own_networks, server, probe, cloud):
     """However the subnet has its addresses given out: the port's, at once.
 
     Nobody sends advertisements on these networks.
     """
     neutron = cloud.sdk.network
     public = neutron.find_network('public')
-    made = [networks(subnets=[
+    made = [own_networks(subnets=[
         {'ip_version': 6, 'cidr': 'fd88:%d::/64' % number,
          'ipv6_address_mode': mode, 'ipv6_ra_mode': mode}])
         for number, mode in enumerate(MODES, start=16)]
