@@ -31,7 +31,7 @@ OVERHEAD = 1.04
 FILL = '''\
 #!/bin/sh
 dd if=/dev/zero of=/zeros bs=1M conv=fsync 2>&1
-echo "written: $(wc -c </zeros) bytes"
+echo "written: $(stat -c %s /zeros) bytes"
 '''
 # Make room, and go on. virtiofsd has a removed file open until the guest's
 # kernel has told it that nobody knows the file any more, which takes a moment.
@@ -88,6 +88,8 @@ def test_full(profile, server, filling, cloud, host):
                                     'cat /srv/data/file') == 'mine\nmore\n'
 
 
+# Emulated processors take their time to write ten GiB.
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('profile', ['default', 'block', 'share-overlay'],
                          indirect=True)
 def test_ten_at_once(profile, server, filling, cloud, host):

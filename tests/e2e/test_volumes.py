@@ -253,7 +253,7 @@ def test_grows(volume, server, probe, cloud):
     size = 'df -m /data | awk "END {print \\$2}"'
     address = cloud.address(made)
     assert 900 < int(cloud_lib.shell(address, size)) < 1024
-    cloud_lib.shell(address, 'echo kept >/data/file')
+    cloud_lib.shell(address, 'echo kept >/data/file; sync')
     cloud.delete(made)
     cloud.wait_volume(data, 'available')
     cloud.volumes.extend_volume(data.id, 2)
@@ -273,7 +273,7 @@ def test_two_one_in_the_other(volume, server, probe, cloud):
     made = server(probe, flavor='c1.tiny', metadata=mounted(outer, inner),
                   block_device_mapping=disks(probe, inner, outer))
     address = cloud.address(made)
-    cloud_lib.shell(address, 'echo o >/data/o; echo i >/data/1/i')
+    cloud_lib.shell(address, 'echo o >/data/o; echo i >/data/1/i; sync')
     reboot(cloud, made, 'HARD')
     assert cloud_lib.shell(address, 'cat /data/o /data/1/i') == 'o\ni\n'
 

@@ -59,12 +59,18 @@ def rootwrap(cfg):
     volume = f'{cfg.state}/cinder/volumes/volume-[0-9a-f-]*'
     return {
         'rootwrap.conf': render.ini({'DEFAULT': {
-            'filters_path': directory, 'exec_dirs': '/usr/sbin,/sbin'}}),
+            'filters_path': directory,
+            'exec_dirs': f'/usr/sbin,/sbin,{cfg.venv}/bin'}}),
         'rootwrap.d/loop.filters': render.ini({'Filters': {
             'show': 'RegExpFilter, losetup, root, losetup, --find, --show, '
                     f'{volume}',
             'detach': 'RegExpFilter, losetup, root, losetup, --detach, '
-                      '/dev/loop[0-9]*'}}),
+                      '/dev/loop[0-9]*',
+            # It looks at images with it, before a volume is made of them.
+            'privsep': 'RegExpFilter, privsep-helper, root, privsep-helper, '
+                       f'--config-file, {cfg.etc}/cinder/cinder.conf, '
+                       '--privsep_context, cinder.privsep.sys_admin_pctxt, '
+                       '--privsep_sock_path, /tmp/.*'}}),
     }
 
 
