@@ -94,6 +94,9 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
               admin_password, allocations, network_info=None,
               block_device_info=None, power_on=True, accel_info=None):
         if not self._containers.owns(instance):
+            if self._containers.enabled:
+                self._containers.refusals.check_plain(
+                    context, instance, block_device_info, self._volume_api)
             return super().spawn(
                 context, instance, image_meta, injected_files,
                 admin_password, allocations, network_info=network_info,

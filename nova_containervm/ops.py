@@ -22,7 +22,6 @@ from keystoneauth1 import exceptions as ksa_exceptions
 from nova.compute import task_states
 from nova import exception
 from nova import objects
-from nova.virt import driver as virt_driver
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
 from oslo_utils import excutils
@@ -31,7 +30,6 @@ from oslo_utils import fileutils
 from nova_containervm import basevm
 from nova_containervm import conf
 from nova_containervm import domain
-from nova_containervm import errors
 from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
@@ -243,11 +241,9 @@ class ContainerOps:
                 os.path.exists(os.path.join(instance_dir, 'disk')))
 
     def _check_creatable(self, instance, block_device_info):
-        mapping = virt_driver.block_device_info_get_mapping(block_device_info)
-        if any(bdm.get('boot_index') == 0 for bdm in mapping):
-            raise errors.OperationNotSupported(
-                instance_uuid=instance.uuid, operation='boot from a volume',
-                reason='its root disk is made by the host')
+        volume_id = refusals.root_volume(block_device_info)
+        if volume_id is not None:
+            raise refusals.boot_from_volume(volume_id)
         if instance.flavor.root_gb == 0:
             raise exception.FlavorDiskTooSmall()
 

@@ -13,9 +13,29 @@
 """What a container server cannot do, said as Nova wants to hear it."""
 
 from nova import exception
+from nova.virt import driver as virt_driver
+from oslo_log import log as logging
 
 from nova_containervm import errors
 from nova_containervm import livemoves
+
+LOG = logging.getLogger(__name__)
+
+
+def root_volume(block_device_info):
+    """Id of the volume that a server is to boot from, or None."""
+    for bdm in virt_driver.block_device_info_get_mapping(block_device_info):
+        if bdm.get('boot_index') == 0:
+            return bdm.volume_id
+    return None
+
+
+def boot_from_volume(volume_id):
+    """The error for a server that is to boot from a volume."""
+    return exception.ImageUnacceptable(
+        image_id='of volume %s' % volume_id,
+        reason='a docker image cannot boot from a volume, because the host '
+               'makes the root disk; create the server from the image itself')
 
 
 class Refusals:
@@ -26,6 +46,32 @@ class Refusals:
 
     def __init__(self, watcher):
         self._watcher = watcher
+
+    @staticmethod
+    def check_plain(context, instance, block_device_info, volume_api):
+        """Refuse to take a volume made of a docker image for a plain disk.
+
+        Nova does not keep the container format of an image that Cinder has
+        copied to a volume, so nothing else tells such a server from others.
+
+        :raises exception.ImageUnacceptable: it is one
+        """
+        if instance.image_ref:
+            return
+        volume_id = root_volume(block_device_info)
+        if volume_id is None:
+            return
+        try:
+            volume = volume_api.get(context, volume_id)
+        except exception.NovaException as e:
+            # A plain server gets along without: its volume is attached.
+            LOG.warning('Cannot find out of what image volume %(volume)s is '
+                        'made: %(error)s', {'volume': volume_id, 'error': e},
+                        instance=instance)
+            return
+        image = volume.get('volume_image_metadata') or {}
+        if image.get('container_format') == 'docker':
+            raise boot_from_volume(volume_id)
 
     def rescue(self, instance):
         """Refuse a rescue.

@@ -38,7 +38,7 @@ CONF = conf.CONF
 def instance(container_format='bare'):
     return objects.Instance(
         uuid='4ef9ad0c-7a91-4a3c-b3b2-3ac5e9d4a51c',
-        vm_state=vm_states.ACTIVE, task_state=None,
+        vm_state=vm_states.ACTIVE, task_state=None, image_ref='image',
         system_metadata={'image_container_format': container_format})
 
 
@@ -61,6 +61,8 @@ VARIADIC = {
     '_hard_reboot': ['network_info', 'share_info'],
     '_cleanup': ['block_device_info'],
 }
+# Arguments that older releases of Nova do not pass.
+NEW = ('share_info',)
 
 
 @ddt.ddt
@@ -73,6 +75,7 @@ class DriverTestCase(base.BaseTestCase):
             self.driver = driver.ContainerVMDriver.__new__(
                 driver.ContainerVMDriver)
         self.driver._image_api = mock.sentinel.image_api
+        self.driver._volume_api = mock.sentinel.volume_api
         self.driver._host = mock.sentinel.host
         self.driver._containers = ops.ContainerOps(self.driver)
         for option in ('sub_virt_type', 'virt_type', 'base_vm_image'):
@@ -81,16 +84,19 @@ class DriverTestCase(base.BaseTestCase):
     def _call(self, name, server):
         function = getattr(self.driver, name)
         arguments = []
+        signature = inspect.signature(
+            getattr(libvirt_driver.LibvirtDriver, name))
         for parameter in inspect.signature(function).parameters.values():
             if parameter.kind in (parameter.VAR_POSITIONAL,
                                   parameter.VAR_KEYWORD):
+                continue
+            if parameter.name in NEW and \
+                    parameter.name not in signature.parameters:
                 continue
             arguments.append(server if parameter.name == 'instance'
                              else getattr(mock.sentinel, parameter.name))
         arguments += [getattr(mock.sentinel, extra)
                       for extra in VARIADIC.get(name, ())]
-        signature = inspect.signature(
-            getattr(libvirt_driver.LibvirtDriver, name))
         with mock.patch.object(libvirt_driver.LibvirtDriver, name,
                                autospec=True) as original:
             result = function(*arguments)

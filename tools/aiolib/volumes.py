@@ -60,17 +60,17 @@ def rootwrap(cfg):
     return {
         'rootwrap.conf': render.ini({'DEFAULT': {
             'filters_path': directory,
-            'exec_dirs': f'/usr/sbin,/sbin,{cfg.venv}/bin'}}),
+            'exec_dirs': f'/usr/sbin,/sbin,/usr/bin,{cfg.venv}/bin'}}),
         'rootwrap.d/loop.filters': render.ini({'Filters': {
             'show': 'RegExpFilter, losetup, root, losetup, --find, --show, '
                     f'{volume}',
             'detach': 'RegExpFilter, losetup, root, losetup, --detach, '
                       '/dev/loop[0-9]*',
-            # It looks at images with it, before a volume is made of them.
-            'privsep': 'RegExpFilter, privsep-helper, root, privsep-helper, '
-                       f'--config-file, {cfg.etc}/cinder/cinder.conf, '
-                       '--privsep_context, cinder.privsep.sys_admin_pctxt, '
-                       '--privsep_sock_path, /tmp/.*'}}),
+            # It looks at an image with this, and with the privsep daemon that
+            # every rootwrap may run, before it makes a volume of it.
+            'info': 'RegExpFilter, env, root, env, LC_ALL=C, qemu-img, info, '
+                    '-f, [a-z0-9]+, --output=json, '
+                    f'{cfg.state}/cinder/conversion/[^/]+'}}),
     }
 
 

@@ -49,6 +49,14 @@ class RootwrapTest(base.BaseTestCase):
                 ('--detach', '/dev/loop12')):
             self.assertTrue(self.allowed('losetup', *command), command)
 
+    def test_what_makes_a_volume_of_an_image(self):
+        info = ('env', 'LC_ALL=C', 'qemu-img', 'info', '-f', 'raw',
+                '--output=json')
+        place = '/srv/aio/state/cinder/conversion/'
+        self.assertTrue(self.allowed(*info, place + 'image_fetch_1@loop'))
+        self.assertFalse(self.allowed(*info, place + '../volumes/x'))
+        self.assertFalse(self.allowed(*info, '/etc/shadow'))
+
     def test_nothing_else(self):
         for command in (
                 ('losetup', '--find', '--show', '/etc/shadow'),
