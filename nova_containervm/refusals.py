@@ -12,6 +12,8 @@
 
 """What a container server cannot do, said as Nova wants to hear it."""
 
+from cinderclient import exceptions as cinder_exceptions
+from keystoneauth1 import exceptions as ksa_exceptions
 from nova import exception
 from nova.virt import driver as virt_driver
 from oslo_log import log as logging
@@ -63,7 +65,8 @@ class Refusals:
             return
         try:
             volume = volume_api.get(context, volume_id)
-        except exception.NovaException as e:
+        except (exception.NovaException, cinder_exceptions.ClientException,
+                ksa_exceptions.ClientException) as e:
             # A plain server gets along without: its volume is attached.
             LOG.warning('Cannot find out of what image volume %(volume)s is '
                         'made: %(error)s', {'volume': volume_id, 'error': e},

@@ -14,7 +14,9 @@
 
 from unittest import mock
 
+from cinderclient import exceptions as cinder_exceptions
 import ddt
+from keystoneauth1 import exceptions as ksa_exceptions
 from nova import exception
 from nova import objects
 from nova.objects import block_device as block_device_objects
@@ -71,10 +73,12 @@ class BootFromVolumeTestCase(base.BaseTestCase):
                     _disks(boot_index), volumes)
         volumes.get.assert_not_called()
 
-    def test_cinder_does_not_answer(self):
+    @ddt.data(exception.CinderConnectionFailed(reason='gone'),
+              cinder_exceptions.Unauthorized(401),
+              ksa_exceptions.ConnectFailure())
+    def test_cinder_does_not_answer(self, error):
         volumes = mock.Mock()
-        volumes.get.side_effect = exception.CinderConnectionFailed(
-            reason='gone')
+        volumes.get.side_effect = error
         with mock.patch.object(refusals.LOG, 'warning') as warning:
             self._check('', _disks(), volumes)
         warning.assert_called_once()
