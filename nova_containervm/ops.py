@@ -241,9 +241,9 @@ class ContainerOps:
                 os.path.exists(os.path.join(instance_dir, 'disk')))
 
     def _check_creatable(self, instance, block_device_info):
-        volume_id = refusals.root_volume(block_device_info)
-        if volume_id is not None:
-            raise refusals.boot_from_volume(volume_id)
+        root = refusals.root_volume(block_device_info)
+        if root is not None:
+            raise refusals.boot_from_volume(root.volume_id)
         if instance.flavor.root_gb == 0:
             raise exception.FlavorDiskTooSmall()
 

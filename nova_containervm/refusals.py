@@ -25,10 +25,10 @@ LOG = logging.getLogger(__name__)
 
 
 def root_volume(block_device_info):
-    """Id of the volume that a server is to boot from, or None."""
+    """The block device of the volume to boot from, or None."""
     for bdm in virt_driver.block_device_info_get_mapping(block_device_info):
         if bdm.get('boot_index') == 0:
-            return bdm.volume_id
+            return bdm
     return None
 
 
@@ -60,7 +60,7 @@ class Refusals:
         """
         if instance.image_ref:
             return
-        volume_id = root_volume(block_device_info)
+        volume_id = getattr(root_volume(block_device_info), 'volume_id', None)
         if volume_id is None:
             return
         try:

@@ -73,6 +73,12 @@ class BootFromVolumeTestCase(base.BaseTestCase):
                     _disks(boot_index), volumes)
         volumes.get.assert_not_called()
 
+    def test_a_root_that_is_no_volume_of_cinders(self):
+        volumes = mock.Mock()
+        self._check('', {'block_device_mapping': [{'boot_index': 0}]},
+                    volumes)
+        volumes.get.assert_not_called()
+
     @ddt.data(exception.CinderConnectionFailed(reason='gone'),
               cinder_exceptions.Unauthorized(401),
               ksa_exceptions.ConnectFailure())
