@@ -27,6 +27,7 @@ from openstack import exceptions
 from bench import archive
 from bench import container
 from bench import program
+from tests.e2e import host as host_lib
 
 CHECKOUT = pathlib.Path(__file__).resolve().parents[1]
 COMMAND = str(CHECKOUT / 'tools' / 'aio')
@@ -59,6 +60,15 @@ class Cloud:
     def __exit__(self, *exc):
         self._stack.close()
 
+    def hosts(self):
+        """The compute hosts, the one on this machine first."""
+        state = self.directory / 'state'
+        others = int((state / 'computes').read_text()) - 1
+        return [host_lib.Host(self.instances)] + [
+            host_lib.Host(self.instances, path.name,
+                          path / 'nova' / 'instances')
+            for path in sorted((state / 'hosts').glob('*'))[:others]]
+
     def log_file(self, service):
         """Path of a service's log."""
         return self.directory / 'log' / f'{service}.log'
@@ -85,6 +95,20 @@ class Cloud:
             **properties)
         self._stack.callback(self.sdk.image.delete_image, image.id)
         return image
+
+    def flavor(self, ram=0):
+        """Make a flavor like that of the servers.
+
+        :param ram: what it has more of memory, in MiB
+        """
+        own = self.sdk.compute.get_flavor(self._flavor)
+        if not ram:
+            return own
+        made = self.sdk.compute.create_flavor(
+            name='bench-' + uuid.uuid4().hex[:8], vcpus=own.vcpus,
+            ram=own.ram + ram, disk=own.disk)
+        self._stack.callback(self.sdk.compute.delete_flavor, made.id)
+        return made
 
     def set_properties(self, image, properties):
         """Give properties that an image has other values."""
@@ -124,9 +148,11 @@ class Cloud:
     def wait_line(self, server, line=program.MARKER, timeout=300):
         """Wait until the console has a line."""
         deadline = time.monotonic() + timeout
-        path = self.instances / server.id / 'console.log'
-        while line not in (path.read_bytes() if path.exists()
-                                   else b''):
+        # The server can be on any of the hosts, of which one has its files.
+        paths = [host.instances / server.id / 'console.log'
+                 for host in self.hosts()]
+        while not any(line in path.read_bytes() for path in paths
+                      if path.exists()):
             if time.monotonic() > deadline:
                 raise Failed('server %s has not printed its line' % server.id)
             time.sleep(0.1)

@@ -35,7 +35,6 @@ from bench import aio
 from bench import archive
 from bench import container
 from bench import program
-from tests.e2e import host as host_lib
 
 # Of growth that is no leak: caches, and threads that Nova keeps
 _MEMORY = 64 << 20
@@ -76,6 +75,8 @@ class Soak:
         self.cloud = cloud
         self.image = image
         self.progress = progress
+        # As large on disk, so that resizes can go both ways
+        self.flavors = (cloud.flavor(), cloud.flavor(ram=64))
         self.done = {}
         self.failures = []
         self._lock = threading.Lock()
@@ -123,6 +124,9 @@ class Soak:
 
     def _one(self, deadline, choice):
         server = None
+        operations = OPERATIONS
+        if len(self.cloud.hosts()) > 1:
+            operations += ('migrate', 'migrate_back')
         while time.monotonic() < deadline:
             if server is None:
                 created, server = self.perform('create', self.cloud.create,
@@ -130,7 +134,7 @@ class Soak:
                 if not created:
                     return
                 continue
-            name = choice.choice(OPERATIONS)
+            name = choice.choice(operations)
             worked, _ = self.perform(name, getattr(self, '_' + name), server)
             if not worked or name == 'delete':
                 server = None
@@ -182,9 +186,32 @@ class Soak:
         self._act(server, 'SHELVED_OFFLOADED', 'shelve_server')
         self._act(server, 'ACTIVE', 'unshelve_server')
 
+    def _resize(self, server):
+        self._act(server, 'VERIFY_RESIZE', 'resize_server',
+                  self._other_flavor(server))
+        self._act(server, 'ACTIVE', 'confirm_server_resize')
+
+    def _resize_back(self, server):
+        self._act(server, 'VERIFY_RESIZE', 'resize_server',
+                  self._other_flavor(server))
+        self._act(server, 'ACTIVE', 'revert_server_resize')
+
+    def _other_flavor(self, server):
+        now = self.cloud.sdk.compute.get_server(server.id).flavor
+        return next(flavor.id for flavor in self.flavors
+                    if flavor.name != now.original_name)
+
+    def _migrate(self, server):
+        self._act(server, 'VERIFY_RESIZE', 'migrate_server')
+        self._act(server, 'ACTIVE', 'confirm_server_resize')
+
+    def _migrate_back(self, server):
+        self._act(server, 'VERIFY_RESIZE', 'migrate_server')
+        self._act(server, 'ACTIVE', 'revert_server_resize')
+
 
 OPERATIONS = ('stop', 'reboot', 'pause', 'rebuild', 'snapshot', 'shelve',
-              'delete')
+              'resize', 'resize_back', 'delete')
 
 
 def parser():
@@ -194,6 +221,8 @@ def parser():
         'random things to them, and look for what goes wrong or stays.')
     result.add_argument('--rounds', type=int, default=0, metavar='N',
                         help='creates and deletes, one after the other')
+    result.add_argument('--at-once', type=int, default=1, metavar='N',
+                        help='of the rounds (default: 1)')
     result.add_argument('--burst', type=int, default=0, metavar='N',
                         help='creates and deletes, all at once')
     result.add_argument('--minutes', type=float, default=0, metavar='N',
@@ -205,18 +234,24 @@ def parser():
 
 
 def _report(soak, sizes, left):
+    """Print what was done, and return the exit status.
+
+    :param sizes: of nova-compute before and after, by host
+    :param left: what is left on a host, a line for each
+    """
     for name, times in sorted(soak.done.items()):
         times = sorted(times)
         print('%-12s %5d   median %5.1f s   longest %5.1f s' % (
             name, len(times), times[len(times) // 2], times[-1]))
-    print('nova-compute: %s before, %s after' % sizes)
     problems = list(soak.failures)
-    if sizes[1].memory - sizes[0].memory > _MEMORY:
-        problems.append('its memory has grown')
-    if sizes[1].descriptors - sizes[0].descriptors > _DESCRIPTORS:
-        problems.append('its open files have become more')
-    if left:
-        problems.append(left)
+    for name, (before, after) in sizes.items():
+        print('nova-compute on %s: %s before, %s after' % (
+            name, before, after))
+        if after.memory - before.memory > _MEMORY:
+            problems.append(f'its memory has grown on {name}')
+        if after.descriptors - before.descriptors > _DESCRIPTORS:
+            problems.append(f'its open files have become more on {name}')
+    problems += left
     for problem in problems:
         print('WRONG: ' + problem)
     print('%d operations, %d problems' % (
@@ -239,17 +274,21 @@ def main(arguments=None):
             pathlib.Path(work) / 'image.tar', container.COMMAND,
             program.elf()), 'docker', 'raw')
         soak = Soak(cloud, image, progress)
-        # What is made once, for the first server
-        soak.round()
-        host = host_lib.Host(cloud.instances)
-        pid = host_lib.nova_compute().pid
-        before, begin = host.state(), Size.now(pid)
-        soak.rounds(options.rounds, 1)
+        hosts = {host.name or 'this host': host for host in cloud.hosts()}
+        # What is made once, for the first servers
+        soak.rounds(4 * len(hosts), 2 * len(hosts))
+        pids = {name: host.nova_compute().pid for name, host in hosts.items()}
+        before = {name: host.state() for name, host in hosts.items()}
+        begin = {name: Size.now(pid) for name, pid in pids.items()}
+        soak.rounds(options.rounds, options.at_once)
         soak.rounds(options.burst, max(options.burst, 1))
         soak.random(options.minutes * 60, options.servers, options.seed)
-        left = ''
-        try:
-            host.assert_as_before(before)
-        except AssertionError as e:
-            left = str(e)
-        return _report(soak, (begin, Size.now(pid)), left)
+        left = []
+        for name, host in hosts.items():
+            try:
+                host.assert_as_before(before[name])
+            except AssertionError as e:
+                left.append(f'{name}: {e}')
+        sizes = {name: (begin[name], Size.now(pid))
+                 for name, pid in pids.items()}
+        return _report(soak, sizes, left)

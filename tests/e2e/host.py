@@ -48,18 +48,24 @@ class NovaCompute(typing.NamedTuple):
     settings: list
 
 
-def nova_compute():
-    """Find it."""
+def nova_compute(network=None):
+    """Find it.
+
+    :param network: the network namespace of its host, which no two hosts
+        share; None: this machine's
+    """
+    network = network or os.readlink('/proc/self/ns/net')
     for entry in pathlib.Path('/proc').iterdir():
         if not entry.name.isdigit():
             continue
         try:
             words = (entry / 'cmdline').read_bytes().decode().split('\0')
             uid = entry.stat().st_uid
+            there = os.readlink(entry / 'ns' / 'net') == network
         except OSError:
             continue
         names = [os.path.basename(word) for word in words[:2]]
-        if 'nova-compute' in names:
+        if there and 'nova-compute' in names:
             at = names.index('nova-compute')
             return NovaCompute(
                 int(entry.name), uid, os.path.dirname(words[at]),
@@ -100,6 +106,13 @@ class Host:
             command = (aio.COMMAND, 'on', self.name, *command)
         return _run(*command)
 
+    def nova_compute(self):
+        """The nova-compute that runs there."""
+        return nova_compute(self._network())
+
+    def _network(self):
+        return self.run('readlink', '/proc/self/ns/net').strip()
+
     def domains(self):
         return set(self.run('virsh', '-c', LIBVIRT_URI, 'list', '--all',
                             '--name').split())
@@ -137,7 +150,7 @@ class Host:
         """QEMUs of our servers, and helpers."""
         found = set()
         top = os.fsencode(self.path.resolve())
-        network = self.run('readlink', '/proc/self/ns/net').strip()
+        network = self._network()
         for entry in pathlib.Path('/proc').iterdir():
             if not entry.name.isdigit():
                 continue

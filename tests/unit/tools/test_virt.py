@@ -69,6 +69,24 @@ class MountsTestCase(base.BaseTestCase):
         ] if hidden else [], self.run.mock_calls)
         self.assertEqual(hidden, file.exists())
 
+    @ddt.data(
+        # flags of the processor, exit status of the guest, whether it works
+        ('fpu vme svm lahf_lm', 0x21, True),
+        ('fpu vmx', 0x21, True),
+        ('fpu vmx', 0, False),
+        ('fpu vmx', -6, False),
+        # KVM without the processor's help: no ordinary kernel runs on it
+        ('fpu vmmcall vmxoff', 0x21, False),
+    )
+    @ddt.unpack
+    def test_kvm_works(self, flags, status, works):
+        self._patch(pathlib.Path, 'is_char_device', return_value=True)
+        self._mounted(
+            'model name\t: vmx svm\nflags\t\t: %s\nbugs\t:\n' % flags)
+        self._patch(virt.subprocess, 'run', return_value=mock.Mock(
+            returncode=status))
+        self.assertEqual(works, virt.kvm_works())
+
     @ddt.data((True, True, 0), (False, False, 0), (False, True, 65))
     @ddt.unpack
     def test_make_loop_devices(self, there, known, made):
