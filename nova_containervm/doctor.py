@@ -59,6 +59,7 @@ _REMOTE_FILESYSTEMS = ('nfs', 'nfs4', 'cifs', '9p', 'fuse.sshfs')
 _DRIVERS = {'9p': 'path', 'virtiofs': 'virtiofs'}
 
 _KVM = '/dev/kvm'
+_CPUINFO = pathlib.Path('/proc/cpuinfo')
 _SELINUX = '/sys/fs/selinux/enforce'
 
 
@@ -170,7 +171,14 @@ def check_processors(connection) -> Findings:
     """KVM, and whether it is used."""
     present = pathlib.Path(_KVM).is_char_device()
     wanted = CONF.libvirt.virt_type == 'kvm'
-    if wanted and not present:
+    flags = re.search(r'^flags\s*:(.*)', _CPUINFO.read_text(), re.MULTILINE)
+    if present and flags and not {'vmx', 'svm'} & set(flags[1].split()):
+        yield Finding(
+            ERROR if wanted else NOTE, 'KVM', 'There is /dev/kvm, but the '
+            'processor has neither vmx nor svm: ordinary kernels do not run '
+            'on it.%s' % (' Set [libvirt] virt_type = qemu.' if wanted
+                          else ''))
+    elif wanted and not present:
         yield Finding(
             ERROR, 'KVM', '[libvirt] virt_type = kvm, but there is no '
             '/dev/kvm. Enable virtualization in the firmware and load the '

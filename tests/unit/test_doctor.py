@@ -15,6 +15,7 @@ import importlib.metadata
 import io
 import json
 import os
+import pathlib
 from unittest import mock
 
 import ddt
@@ -144,12 +145,22 @@ class DoctorTestCase(base.BaseTestCase):
 
     # Processors and kernel
 
-    @ddt.data(('kvm', True, doctor.OK), ('kvm', False, doctor.ERROR),
-              ('qemu', True, doctor.WARNING), ('qemu', False, doctor.NOTE))
+    @ddt.data(('kvm', True, 'fpu vmx sse', doctor.OK),
+              ('kvm', True, None, doctor.OK),
+              ('kvm', True, 'fpu vmmcall', doctor.ERROR),
+              ('kvm', False, 'fpu svm', doctor.ERROR),
+              ('qemu', True, 'svm', doctor.WARNING),
+              ('qemu', True, 'fpu', doctor.NOTE),
+              ('qemu', False, 'fpu', doctor.NOTE))
     @ddt.unpack
-    def test_kvm(self, virt_type, present, level):
+    def test_kvm(self, virt_type, present, flags, level):
         self.set('virt_type', virt_type, 'libvirt')
-        with mock.patch.object(
+        cpuinfo = pathlib.Path(self.useFixture(
+            fixtures.TempDir()).path, 'cpuinfo')
+        cpuinfo.write_text('model\t: 1\n' + (
+            'flags\t\t: %s\n' % flags if flags else 'Features\t: fp\n'))
+        with mock.patch.object(doctor, '_CPUINFO', cpuinfo), \
+                mock.patch.object(
                 doctor, '_KVM', '/dev/null' if present else '/nowhere/kvm'):
             self.assertEqual([(level, 'KVM')],
                              levels(doctor.check_processors(None)))
