@@ -170,11 +170,29 @@ def settings(cloud):
     made.put_back()
 
 
+@pytest.fixture(scope='session', autouse=True)
+def one_host(environment):
+    """Servers are created on this machine, where tests look for them.
+
+    What needs a second host comes last.
+    """
+    before = _computes()
+    if before != '1':
+        aio.run('up', '--computes', '1')
+    yield
+    if _computes() != before:
+        aio.run('up', '--computes', before)
+
+
+def _computes():
+    return (aio.directory() / 'state' / 'computes').read_text().strip()
+
+
 @pytest.fixture(scope='session')
 def second_host(settings):
     """A second compute host; it goes again if it was not there before."""
     state = aio.directory() / 'state'
-    before = (state / 'computes').read_text().strip()
+    before = _computes()
     aio.run('up', '--computes', '2')
     # It has the usual ones, whatever the first has.
     settings.forget()
