@@ -277,6 +277,16 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             self._containers.moves.discard(inst_base)
         super()._cleanup_failed_instance_base(inst_base)
 
+    def _finish_revert_migration_vtpm(self, context, instance):
+        if self._containers.owns(instance) and instance.old_flavor is None:
+            # nova-compute died in the middle of the resize, and takes it back
+            # at its start. Nova has not noted the flavors at that point, and
+            # LibvirtDriver fails without: the server would stay off, with
+            # its disks where no start finds them.
+            instance = instance.obj_clone()
+            instance.old_flavor = instance.new_flavor = instance.flavor
+        super()._finish_revert_migration_vtpm(context, instance)
+
     def _cleanup_resize(self, context, instance, network_info):
         if self._containers.owns(instance):
             self._containers.moves.discard_old(instance)

@@ -22,6 +22,7 @@ from nova.compute import task_states
 from nova.compute import vm_states
 from nova import exception
 from nova import objects
+from nova.objects import flavor
 from nova.virt.libvirt import driver as libvirt_driver
 from oslotest import base
 
@@ -80,6 +81,29 @@ class DriverTestCase(base.BaseTestCase):
         self.driver._containers = ops.ContainerOps(self.driver)
         for option in ('sub_virt_type', 'virt_type', 'base_vm_image'):
             self.addCleanup(CONF.clear_override, option, 'libvirt')
+
+    @ddt.data(('docker', None, True), ('docker', 'old', False),
+              ('bare', None, False))
+    @ddt.unpack
+    def test_crash_in_resize(self, container_format, old, given):
+        """LibvirtDriver gets the flavors that Nova has not noted yet."""
+        CONF.set_override('sub_virt_type', 'container', 'libvirt')
+        server = instance(container_format)
+        server.flavor = flavor.Flavor(name='now')
+        server.old_flavor = old and flavor.Flavor(name=old)
+        server.new_flavor = None
+        with mock.patch.object(
+                libvirt_driver.LibvirtDriver, '_finish_revert_migration_vtpm',
+                autospec=True) as original:
+            self.driver._finish_revert_migration_vtpm(None, server)
+        passed = original.call_args.args[2]
+        if given:
+            self.assertEqual(['now'] * 2, [passed.old_flavor.name,
+                                           passed.new_flavor.name])
+            # What Nova saves is as it was.
+            self.assertIsNone(server.old_flavor)
+        else:
+            self.assertIs(server, passed)
 
     def _call(self, name, server):
         function = getattr(self.driver, name)
