@@ -17,15 +17,10 @@ is missing. This finds everything at once, says what is well, too, and looks
 at some things that only matter later. Nothing is changed.
 """
 
-import collections.abc
-import dataclasses
 import importlib
 import importlib.metadata
 import os
-import pathlib
 import platform
-import re
-import tempfile
 
 from lxml import etree
 from nova import exception
@@ -33,51 +28,26 @@ from oslo_config import cfg
 
 from nova_containervm import basevm
 from nova_containervm import conf
+from nova_containervm import findings
 from nova_containervm import hostcheck
 from nova_containervm.images import mkerofs
+from nova_containervm import machine
 from nova_containervm import transports
 
 CONF = conf.CONF
 
-OK = 'ok'
-NOTE = 'note'
-WARNING = 'warning'
-ERROR = 'error'
+OK, NOTE, WARNING, ERROR = findings.LEVELS
+Finding = findings.Finding
 
 DRIVER = 'containervm.ContainerVMDriver'
 
 # Major versions of Nova: the oldest supported, the newest tested.
 NOVA_VERSIONS = (31, 34)
 
-# Overlay mounts with attributes of the user.* namespace
-_LEAST_KERNEL = (5, 11)
-_LITTLE_SPACE = 10 * 1024 ** 3
-# Below this a mapped share or an overlay cannot work.
-_REMOTE_FILESYSTEMS = ('nfs', 'nfs4', 'cifs', '9p', 'fuse.sshfs')
-
 # libvirt's names of drivers of <filesystem>, by transport
 _DRIVERS = {'9p': 'path', 'virtiofs': 'virtiofs'}
 
-_KVM = '/dev/kvm'
-_CPUINFO = pathlib.Path('/proc/cpuinfo')
 _SELINUX = '/sys/fs/selinux/enforce'
-
-
-@dataclasses.dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    :param level: OK, NOTE, WARNING or ERROR
-    :param subject: what it is about, in a word or two
-    :param text: what is so, and if it is not well, what to do
-    """
-
-    level: str
-    subject: str
-    text: str
-
-
-Findings = collections.abc.Iterator[Finding]
 
 
 class Connection:
@@ -108,7 +78,7 @@ class Connection:
             return (ImportError,)
 
 
-def check_nova(connection) -> Findings:
+def check_nova(connection) -> findings.Findings:
     """Nova itself, and whether it finds the driver."""
     version = importlib.metadata.version('nova')
     major = int(version.split('.', 1)[0])
@@ -145,7 +115,7 @@ def check_nova(connection) -> Findings:
                       'enabled.')
 
 
-def check_settings(connection) -> Findings:
+def check_settings(connection) -> findings.Findings:
     """What nova-compute looks at before it connects to libvirt."""
     try:
         base = hostcheck.check_settings()
@@ -159,7 +129,7 @@ def check_settings(connection) -> Findings:
     yield from _manifest(base)
 
 
-def _manifest(base: basevm.BaseVM) -> Findings:
+def _manifest(base: basevm.BaseVM) -> findings.Findings:
     if base.kernel is None and base.type == 'cloud':
         yield Finding(
             NOTE, 'base VM image', 'It has no manifest and is taken for a '
@@ -167,49 +137,7 @@ def _manifest(base: basevm.BaseVM) -> Findings:
             '"cloud" kernels have not), and a start takes a minute or more.')
 
 
-def check_processors(connection) -> Findings:
-    """KVM, and whether it is used."""
-    present = pathlib.Path(_KVM).is_char_device()
-    wanted = CONF.libvirt.virt_type == 'kvm'
-    flags = re.search(r'^flags\s*:(.*)', _CPUINFO.read_text(), re.MULTILINE)
-    if present and flags and not {'vmx', 'svm'} & set(flags[1].split()):
-        yield Finding(
-            ERROR if wanted else NOTE, 'KVM', 'There is /dev/kvm, but the '
-            'processor has neither vmx nor svm: ordinary kernels do not run '
-            'on it.%s' % (' Set [libvirt] virt_type = qemu.' if wanted
-                          else ''))
-    elif wanted and not present:
-        yield Finding(
-            ERROR, 'KVM', '[libvirt] virt_type = kvm, but there is no '
-            '/dev/kvm. Enable virtualization in the firmware and load the '
-            'module kvm_intel or kvm_amd, or set virt_type = qemu, which is '
-            'many times slower.')
-    elif not wanted and present:
-        yield Finding(
-            WARNING, 'KVM', 'There is /dev/kvm, but [libvirt] virt_type = '
-            '%s: servers are many times slower than they could be. Set '
-            'virt_type = kvm.' % CONF.libvirt.virt_type)
-    elif present:
-        yield Finding(OK, 'KVM', '/dev/kvm is there and used.')
-    else:
-        yield Finding(NOTE, 'KVM', 'There is none: QEMU emulates, which is '
-                      'many times slower.')
-
-
-def check_kernel(connection) -> Findings:
-    """The kernel of this host."""
-    release = platform.release()
-    numbers = re.match(r'(\d+)\.(\d+)', release)
-    version = tuple(map(int, numbers.groups())) if numbers else (0, 0)
-    if version < _LEAST_KERNEL:
-        yield Finding(
-            ERROR, 'kernel', 'Linux %s is too old: overlay mounts need 5.11 '
-            'or later.' % release)
-    else:
-        yield Finding(OK, 'kernel', 'Linux %s.' % release)
-
-
-def check_libvirt(connection) -> Findings:
+def check_libvirt(connection) -> findings.Findings:
     """libvirt, QEMU behind it, and how they are confined."""
     try:
         conn = connection.get_connection()
@@ -313,59 +241,7 @@ def _enforcing():
         return False
 
 
-def check_instances_path(connection) -> Findings:
-    """The filesystem of servers and images."""
-    path = CONF.instances_path
-    if not os.path.isdir(path):
-        yield Finding(NOTE, 'instances_path', '%s does not exist yet; '
-                      'nova-compute makes it.' % path)
-        return
-    kind = _filesystem(path)
-    if kind in _REMOTE_FILESYSTEMS:
-        yield Finding(
-            ERROR, 'instances_path', '%s is on %s, where overlay mounts do '
-            'not work. It must be on a local filesystem: ext4, XFS or Btrfs.'
-            % (path, kind))
-        return
-    try:
-        with tempfile.NamedTemporaryFile(dir=path,
-                                         prefix='containervm-') as f:
-            os.setxattr(f.fileno(), 'user.containervm', b'1')
-    except PermissionError:
-        yield Finding(
-            NOTE, 'instances_path', 'The user of this command may not write '
-            'to %s. Run it as the user of nova-compute to have more checked.'
-            % path)
-        return
-    except OSError as e:
-        yield Finding(
-            ERROR, 'instances_path', '%s (%s) takes no extended attributes '
-            '(%s). ext4, XFS and Btrfs do.' % (path, kind, e.strerror))
-        return
-    space = os.statvfs(path)
-    free = space.f_bavail * space.f_frsize
-    text = '%s is on %s, %.0f GiB are free.' % (path, kind, free / 1024 ** 3)
-    if free < _LITTLE_SPACE:
-        yield Finding(
-            WARNING, 'instances_path', text + ' Every image is kept there '
-            'unpacked, beside the disks of servers.')
-    else:
-        yield Finding(OK, 'instances_path', text)
-
-
-def _filesystem(path):
-    """The type of the filesystem that a path is on."""
-    device = os.stat(path).st_dev
-    wanted = '%d:%d' % (os.major(device), os.minor(device))
-    with open('/proc/self/mountinfo') as mountinfo:
-        for line in mountinfo:
-            fields, _, rest = line.partition(' - ')
-            if fields.split(' ')[2] == wanted:
-                return rest.split(' ')[0]
-    return 'an unknown filesystem'
-
-
-def check_transports(connection) -> Findings:
+def check_transports(connection) -> findings.Findings:
     """The programs that transports need, tried out."""
     if not os.access(CONF.instances_path, os.W_OK):
         yield Finding(NOTE, 'transport', 'Not checked: the user of this '
@@ -389,7 +265,7 @@ def check_transports(connection) -> Findings:
                 % '.'.join(map(str, tool.version)))
 
 
-def check_privileged(connection) -> Findings:
+def check_privileged(connection) -> findings.Findings:
     """Whether the privileged helper starts, and can mount."""
     if os.geteuid() == 0:
         yield Finding(
@@ -410,12 +286,12 @@ def check_privileged(connection) -> Findings:
                   'work.')
 
 
-CHECKS = (check_nova, check_settings, check_processors, check_kernel,
-          check_libvirt, check_instances_path, check_privileged,
-          check_transports)
+CHECKS = (check_nova, check_settings, machine.check_processors,
+          machine.check_kernel, check_libvirt, machine.check_instances_path,
+          check_privileged, check_transports)
 
 
-def examine() -> Findings:
+def examine() -> findings.Findings:
     """Look at everything, in the order in which one would mend it."""
     connection = Connection()
     for check in CHECKS:

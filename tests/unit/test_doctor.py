@@ -28,6 +28,7 @@ from nova_containervm import conf
 from nova_containervm import doctor
 from nova_containervm import hostcheck
 from nova_containervm.images import mkerofs
+from nova_containervm import machine
 from nova_containervm import transports
 from tests.unit import test_hostcheck
 
@@ -159,11 +160,11 @@ class DoctorTestCase(base.BaseTestCase):
             fixtures.TempDir()).path, 'cpuinfo')
         cpuinfo.write_text('model\t: 1\n' + (
             'flags\t\t: %s\n' % flags if flags else 'Features\t: fp\n'))
-        with mock.patch.object(doctor, '_CPUINFO', cpuinfo), \
+        with mock.patch.object(machine, '_CPUINFO', cpuinfo), \
                 mock.patch.object(
-                doctor, '_KVM', '/dev/null' if present else '/nowhere/kvm'):
+                machine, '_KVM', '/dev/null' if present else '/nowhere/kvm'):
             self.assertEqual([(level, 'KVM')],
-                             levels(doctor.check_processors(None)))
+                             levels(machine.check_processors(None)))
 
     @ddt.data(('6.1.0-13-amd64', doctor.OK), ('5.11.0', doctor.OK),
               ('5.10.0-26', doctor.ERROR), ('4.18.0', doctor.ERROR))
@@ -171,7 +172,7 @@ class DoctorTestCase(base.BaseTestCase):
     def test_kernel(self, release, level):
         with mock.patch('platform.release', return_value=release):
             self.assertEqual([(level, 'kernel')],
-                             levels(doctor.check_kernel(None)))
+                             levels(machine.check_kernel(None)))
 
     # libvirt
 
@@ -244,7 +245,7 @@ class DoctorTestCase(base.BaseTestCase):
     # The filesystem
 
     def test_instances_path(self):
-        self.assertIn(levels(doctor.check_instances_path(None)), (
+        self.assertIn(levels(machine.check_instances_path(None)), (
             [(doctor.OK, 'instances_path')],
             [(doctor.WARNING, 'instances_path')]))
         self.assertEqual([], os.listdir(self.path))
@@ -252,12 +253,12 @@ class DoctorTestCase(base.BaseTestCase):
     def test_no_instances_path(self):
         self.set('instances_path', '/nowhere/instances')
         self.assertEqual([(doctor.NOTE, 'instances_path')],
-                         levels(doctor.check_instances_path(None)))
+                         levels(machine.check_instances_path(None)))
 
     def test_remote(self):
-        with mock.patch.object(doctor, '_filesystem', return_value='nfs4'):
+        with mock.patch.object(machine, '_filesystem', return_value='nfs4'):
             self.assertEqual([(doctor.ERROR, 'instances_path')],
-                             levels(doctor.check_instances_path(None)))
+                             levels(machine.check_instances_path(None)))
 
     @ddt.data((OSError(95, 'Operation not supported'), doctor.ERROR),
               (PermissionError(13, 'Permission denied'), doctor.NOTE))
@@ -265,7 +266,7 @@ class DoctorTestCase(base.BaseTestCase):
     def test_no_attributes(self, error, level):
         with mock.patch('os.setxattr', side_effect=error):
             self.assertEqual([(level, 'instances_path')],
-                             levels(doctor.check_instances_path(None)))
+                             levels(machine.check_instances_path(None)))
 
     @ddt.data((5 << 30, doctor.WARNING), (50 << 30, doctor.OK))
     @ddt.unpack
@@ -273,7 +274,7 @@ class DoctorTestCase(base.BaseTestCase):
         with mock.patch('os.statvfs', return_value=mock.Mock(
                 f_bavail=free >> 12, f_frsize=4096)):
             self.assertEqual([(level, 'instances_path')],
-                             levels(doctor.check_instances_path(None)))
+                             levels(machine.check_instances_path(None)))
 
     # Transports
 
@@ -356,5 +357,6 @@ class DoctorTestCase(base.BaseTestCase):
                          json.loads(text))
 
     def test_every_check_is_made(self):
-        made = {name for name in vars(doctor) if name.startswith('check_')}
+        made = {name for module in (doctor, machine) for name in vars(module)
+                if name.startswith('check_')}
         self.assertEqual({check.__name__ for check in doctor.CHECKS}, made)
