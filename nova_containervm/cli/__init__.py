@@ -11,3 +11,9 @@
 # under the License.
 
 """Command-line tools, and the plug-in of the openstack client."""
+
+import warnings
+
+# Libraries of OpenStack import eventlet wherever it is installed, though
+# nothing here runs on it; its word on that is no operator's business.
+warnings.filterwarnings('ignore', r'\s*Eventlet is deprecated')
