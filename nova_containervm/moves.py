@@ -173,6 +173,8 @@ class Moves:
             _copy_readable(_file(old, watcher.FILE), status)
             with self._private(instance, rec, old) as private:
                 if private is not None:
+                    # What a nova-compute that died in here has left
+                    fileutils.delete_if_exists(tar)
                     moving.archive_private(private, tar)
             self._driver._remotefs.create_dir(dest, _file(directory))
             for source, name in ((_file(old, 'server.json'), 'server.json'),

@@ -183,8 +183,9 @@ class FakeMoving(fixtures.Fixture):
 
         def archive(source, target):
             os.makedirs(source, exist_ok=True)
-            subprocess.run(['tar', '-C', source, '-cf', target, '.'],
-                           check=True)
+            with open(target, 'xb') as out:
+                subprocess.run(['tar', '-C', source, '-c', '.'], stdout=out,
+                               check=True)
 
         def restore(source, target, owner):
             os.makedirs(target, exist_ok=True)

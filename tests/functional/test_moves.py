@@ -165,6 +165,10 @@ class MigrationTest(MoveCase):
         server = self.create(self.docker_image())
         if layer == 'share':
             self.write(server, 'before')
+            # As if an earlier attempt had been cut short
+            with open(os.path.join(self.instance_dir(server), 'containervm',
+                                   'rootfs.tar'), 'w') as left:
+                left.write('half')
         self.second()
         self.assertEqual('compute1', server['OS-EXT-SRV-ATTR:host'])
         server = self.migrate(server)
