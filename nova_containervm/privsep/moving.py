@@ -81,9 +81,10 @@ def restore_private(archive, target, owner):
     uid, gid = owner
     for name in ('upper', 'tree'):
         place = os.path.join(target, name)
-        if os.path.isdir(place):
-            os.chown(place, uid, gid)
+        if not os.path.isdir(place):
+            continue
+        os.chown(place, uid, gid)
         # By descriptors, so that no link leads out of it
         for _path, directories, files, fd in os.fwalk(place):
-            for name in directories + files:
-                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+            for entry in directories + files:
+                os.chown(entry, uid, gid, dir_fd=fd, follow_symlinks=False)
