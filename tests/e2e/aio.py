@@ -82,6 +82,20 @@ def openstack(*arguments, check=True):
     return result.stdout
 
 
+def nova_manage(*arguments, statuses=(0,)):
+    """Run ``nova-manage`` as an operator would.
+
+    :param statuses: exit statuses that are none of a failure
+    """
+    result = subprocess.run(
+        [str(directory() / 'bin' / 'nova-manage'), '--config-file',
+         str(directory() / 'etc' / 'nova' / 'nova.conf'), *arguments],
+        text=True, capture_output=True, env={'PATH': os.environ['PATH']})
+    if result.returncode not in statuses:
+        raise AssertionError('nova-manage %s failed:\n%s' % (
+            ' '.join(arguments), result.stderr))
+
+
 def _log(name):
     return directory() / 'log' / ('%s.log' % name)
 
