@@ -30,6 +30,7 @@ import uuid
 from aiolib import host
 from aiolib import network
 from aiolib import nodes
+from aiolib import program
 from aiolib import settings as settings_mod
 from aiolib import ui
 
@@ -255,6 +256,9 @@ def retire(cfg, script):
     node = nodes.second(cfg)
     remove(cfg)
     script(cfg, 'remove_host', node.name)
+    # Of a server on a host of that name Nova would ask the first service that
+    # it ever had, deleted or not, and refuse to migrate it: it is down.
+    program.query(cfg, 'delete from nova_cell1.services where deleted != 0')
     for path in (node.state, node.etc):
         shutil.rmtree(path, ignore_errors=True)
 
