@@ -190,15 +190,13 @@ def _computes():
 
 @pytest.fixture(scope='session')
 def second_host(settings):
-    """A second compute host; it goes again if it was not there before."""
+    """A second compute host; one_host takes it away again if need be."""
     state = aio.directory() / 'state'
-    before = _computes()
     aio.run('up', '--computes', '2')
     # It has the usual ones, whatever the first has.
     settings.forget()
-    yield host_lib.Host(state / 'nova' / 'instances', 'aio2',
-                        state / 'hosts' / 'aio2' / 'nova' / 'instances')
-    aio.run('up', '--computes', before)
+    return host_lib.Host(state / 'nova' / 'instances', 'aio2',
+                         state / 'hosts' / 'aio2' / 'nova' / 'instances')
 
 
 @pytest.fixture(autouse=True)
@@ -276,6 +274,14 @@ def plain_image(cloud):
 def builder(tmp_path_factory):
     """Builds images that one test or a few need."""
     return containers.Builder(tmp_path_factory.mktemp('images'))
+
+
+@pytest.fixture
+def large(builder, upload, request):
+    """An image that it takes seconds to fetch, of no other test's layers."""
+    name = request.node.name.translate({ord(c): '-' for c in '[]'})
+    return upload('large', builder.probe(
+        'RUN head -c 120000000 /dev/urandom >/%s\n' % name))
 
 
 @pytest.fixture(scope='session')

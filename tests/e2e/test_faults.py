@@ -44,14 +44,6 @@ def reached(condition, what, timeout=90):
         time.sleep(0.01)
 
 
-@pytest.fixture
-def large(builder, upload, request):
-    """An image that it takes seconds to fetch, of no other test's layers."""
-    name = request.node.name.translate({ord(c): '-' for c in '[]'})
-    return upload('large', builder.probe(
-        'RUN head -c 120000000 /dev/urandom >/%s\n' % name))
-
-
 def virsh(*arguments):
     return subprocess.run(
         ['virsh', '-c', host_lib.LIBVIRT_URI, *arguments], check=True,

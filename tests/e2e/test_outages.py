@@ -19,6 +19,8 @@ left on the host (clean_host).
 
 import contextlib
 import datetime
+import os
+import stat
 import subprocess
 
 import openstack
@@ -28,9 +30,6 @@ from tests.e2e import aio
 from tests.e2e.test_faults import next_one_works
 from tests.e2e.test_faults import reached
 from tests.e2e.test_faults import works
-
-# A fixture
-from tests.e2e.test_faults import large  # noqa: F401  isort: skip
 
 pytestmark = pytest.mark.slow
 
@@ -73,8 +72,7 @@ def without(service, cloud):
 
 @pytest.mark.parametrize('profile', ['default', 'block'], indirect=True)
 @pytest.mark.parametrize('service', ['neutron-api', 'rabbitmq'])
-def test_gone_in_create(profile, server, large, cloud, host,  # noqa: F811
-                        service):
+def test_gone_in_create(profile, server, large, cloud, host, service):
     """It goes while the image is fetched, and is back a while later."""
     before = host.state()
     made = server(large, wait=None, flavor='c1.tiny')
@@ -131,24 +129,21 @@ def small_disk(host, tmp_path):
     """
     disk = tmp_path / 'disk'
     disk.touch()
-    subprocess.run(['truncate', '-s', '100M', str(disk)], check=True)
+    os.truncate(disk, 100 << 20)
     subprocess.run(['mkfs.ext4', '-q', str(disk)], check=True)
     owner = host.store.stat()
     point = host.store
     subprocess.run(['mount', '-o', 'loop', str(disk), str(point)], check=True)
     try:
-        subprocess.run(['chown', '%d:%d' % (owner.st_uid, owner.st_gid),
-                        str(point)], check=True)
-        subprocess.run(['chmod', '%o' % (owner.st_mode & 0o7777),
-                        str(point)], check=True)
+        os.chown(point, owner.st_uid, owner.st_gid)
+        os.chmod(point, stat.S_IMODE(owner.st_mode))
         yield
     finally:
         subprocess.run(['umount', str(point)], check=True)
 
 
 @pytest.mark.parametrize('profile', ['default', 'block'], indirect=True)
-def test_disk_is_full(profile, small_disk, server, large,  # noqa: F811
-                      probe, cloud, host):
+def test_disk_is_full(profile, small_disk, server, large, probe, cloud, host):
     """The log says so, and an image that fits still works."""
     before, begin = host.state(), aio.log_end('nova-compute')
     made = cloud.wait(server(large, wait=None, flavor='c1.tiny'), 'ERROR')
