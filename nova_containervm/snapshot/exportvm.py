@@ -21,6 +21,7 @@ runs it as it runs any server.
 
 import contextlib
 import threading
+import time
 
 from lxml import etree
 from nova.virt.libvirt import config as vconfig
@@ -48,6 +49,10 @@ SILENCE = 600
 # libvirt's VIR_DOMAIN_START_AUTODESTROY: it ends with our connection, so
 # with us.
 _AUTODESTROY = 2
+# VIR_STREAM_NONBLOCK, and what its operations return instead of blocking
+_NONBLOCK = 1
+_NOTHING_NOW = -2
+_POLL_MIN, _POLL_MAX = 0.001, 0.02
 
 
 class _Channel(vconfig.LibvirtConfigGuestDevice):
@@ -125,21 +130,36 @@ def domain_xml(name, base, disk, rootfs, directory, console):
 
 
 class _StreamChannel:
-    """frames.Channel of a stream of libvirt's."""
+    """frames.Channel of a stream of libvirt's that does not block.
 
-    def __init__(self, stream, watchdog):
+    One that blocks may do so for good: libvirt's client looks whether
+    something has come, and then asks for more without looking again. What
+    another thread has received between the two does not wake it up.
+    """
+
+    def __init__(self, connection, stream, watchdog):
+        self._connection = connection
         self._stream = stream
         self._watchdog = watchdog
 
     def receive(self, size):
-        data = self._stream.recv(size)
+        pause = _POLL_MIN
+        while (data := self._stream.recv(size)) == _NOTHING_NOW:
+            # Nothing comes from a libvirtd that has gone, not even an end.
+            if not self._connection.isAlive():
+                return b''
+            time.sleep(pause)
+            pause = min(2 * pause, _POLL_MAX)
         self._watchdog.alive()
-        # -2 when there is nothing now, which a blocking stream never has
-        return data if isinstance(data, bytes) else b''
+        return data
 
     def send(self, data):
         while data:
-            data = data[self._stream.send(data):]
+            sent = self._stream.send(data)
+            if sent == _NOTHING_NOW:
+                time.sleep(_POLL_MIN)
+            else:
+                data = data[sent:]
 
 
 class _Watchdog:
@@ -198,10 +218,10 @@ def running(host, xml, text):
 
     try:
         with _Watchdog(end) as watchdog:
-            stream = connection.newStream(0)
+            stream = connection.newStream(_NONBLOCK)
             guest.openChannel(CHANNEL, stream, 0)
             try:
-                channel = _StreamChannel(stream, watchdog)
+                channel = _StreamChannel(connection, stream, watchdog)
                 reader = frames.LayerReader(channel, acknowledge=True)
                 reader.ready()
                 channel.send(len(text).to_bytes(4, 'big') + text)

@@ -160,8 +160,8 @@ def do_run(args):
         if args.resume and path.exists():
             done = results.load(path)['tests']
             ids = [i for i in ids if selection.name_of(i) not in done]
-        work.conf.write_text(features.tempest_conf(cfg, what, prepared,
-                                                   work.work))
+        work.conf.write_text(features.tempest_conf(
+            cfg, what, files[0], prepared, work.work))
         ui.note(f'{len(ids)} tests: {what.words}')
         outcomes, complete = work.run(ids, args.concurrency, limit)
         tests = results.spread(outcomes, ids, complete)
@@ -171,7 +171,7 @@ def do_run(args):
         clean(cfg)
         if wanted != before:
             use_driver(cfg, override)
-    known = results.expected(args.image)
+    known = results.expected(args.image, args.ssh)
     new, mended = results.judge(tests, known)
     print(summary(tests))
     if not complete:
@@ -237,7 +237,7 @@ def do_show(args):
     for status, title in ((results.FAIL, 'Failures'),
                           (results.SKIP, 'Left out')):
         groups = results.by_reason(tests, status,
-                                   results.expected(what.image))
+                                   results.expected(what.image, what.ssh))
         if groups:
             print(f'\n{title}')
         for reason, names in groups.items():

@@ -127,10 +127,11 @@ def compute_features(what):
     }
 
 
-def tempest_conf(cfg, what, prepared, directory):
+def tempest_conf(cfg, what, image, prepared, directory):
     """Render tempest.conf.
 
     :param what: a Subject
+    :param image: description of the image's file, see cloud.image_files
     :param prepared: ids that scripts/cloud.py prints
     :param directory: for logs and locks
     """
@@ -174,7 +175,9 @@ def tempest_conf(cfg, what, prepared, directory):
             'image_alt_ssh_user': 'root',
         },
         # The machine has its address from the host, by no DHCP client.
-        'scenario': {'dhcp_client': ''},
+        'scenario': {'dhcp_client': '', 'img_file': image['file'],
+                     'img_container_format': image['container_format'],
+                     'img_disk_format': image['disk_format']},
         'volume': {'catalog_type': 'volumev3', 'volume_size': 1,
                    'storage_protocol': 'file'},
         # Of the driver of the all-in-one

@@ -20,6 +20,8 @@ from aiolib import ui
 from tempestlib import selection
 
 PASS, FAIL, SKIP = 'pass', 'fail', 'skip'
+# Section of expected.ini for runs without logins, beside the image's own
+NO_LOGIN = 'no login'
 EXPECTED = pathlib.Path(__file__).with_name('expected.ini')
 # How unittest calls what comes before a class of tests, and after it
 _FIXTURE = re.compile(r'(setUpClass|tearDownClass) \((\S+?)\)')
@@ -123,34 +125,43 @@ def compare(first, second):
     }
 
 
-def expected(kind, path=EXPECTED):
+def expected(kind, ssh=False, path=EXPECTED):
     """Return the failures that are known, with their reasons.
 
     :param kind: one of features.KINDS
-    :returns: dict of a test's name to why it fails
+    :param ssh: whether tests can log in to their servers
+    :returns: dict of a test's or a class's name to why it fails
     """
     parser = configparser.RawConfigParser(delimiters=('=',))
     parser.optionxform = str
     with open(path) as f:
         parser.read_file(f)
-    return dict(parser[kind]) if parser.has_section(kind) else {}
+    return {name: reason
+            for section in (kind, None if ssh else NO_LOGIN)
+            if parser.has_section(section)
+            for name, reason in parser[section].items()}
+
+
+def why(known, name):
+    """Return why a test is known to fail, itself or its class; or None."""
+    return known.get(name) or known.get(selection.class_of(name))
 
 
 def judge(tests, known):
     """Compare failures with those that are known.
 
-    :param known: dict of names to reasons
+    :param known: dict of names to reasons, see :func:`expected`
     :returns: sorted names of failures that are new, and of passes that were
         expected to fail
     """
     new = sorted(n for n, o in tests.items()
-                 if o['status'] == FAIL and n not in known)
-    mended = sorted(n for n in known if n in tests and
-                    tests[n]['status'] == PASS)
+                 if o['status'] == FAIL and not why(known, n))
+    mended = sorted(n for n, o in tests.items()
+                    if o['status'] == PASS and why(known, n))
     return new, mended
 
 
-def by_reason(tests, status, known=()):
+def by_reason(tests, status, known):
     """Group tests of a status by their reasons.
 
     :param known: dict of names to reasons that replace a test's own
@@ -160,6 +171,6 @@ def by_reason(tests, status, known=()):
     for name in sorted(tests):
         outcome = tests[name]
         if outcome['status'] == status:
-            reason = dict(known).get(name) or outcome['reason']
+            reason = why(known, name) or outcome['reason']
             groups.setdefault(reason, []).append(name)
     return groups

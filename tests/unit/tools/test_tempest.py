@@ -44,6 +44,8 @@ IDS = [SERVERS + name for name in (
 NAMES = [selection.name_of(i) for i in IDS]
 PREPARED = {'images': ['1111', '2222'], 'flavors': ['small', 'large'],
             'public': '3333'}
+IMAGE = {'file': '/image.tar', 'container_format': 'docker',
+         'disk_format': 'raw'}
 
 
 def outcome(status, reason='', seconds=1):
@@ -65,9 +67,16 @@ class FeaturesTest(DirectoryTestCase):
 
     def conf(self, what):
         parser = configparser.RawConfigParser()
-        parser.read_string(features.tempest_conf(self.cfg, what, PREPARED,
-                                                 '/somewhere'))
+        parser.read_string(features.tempest_conf(
+            self.cfg, what, IMAGE, PREPARED, '/somewhere'))
         return parser
+
+    def test_image_that_scenarios_upload(self):
+        group = self.conf(features.Subject('container'))['scenario']
+        self.assertEqual(
+            ('/image.tar', 'docker', 'raw'),
+            (group['img_file'], group['img_container_format'],
+             group['img_disk_format']))
 
     @ddt.data(
         # image, transport, hosts, then what is on
@@ -266,7 +275,15 @@ class ResultsTest(DirectoryTestCase):
                  'mended': outcome('pass'), 'fine': outcome('pass'),
                  'off': outcome('skip')}
         self.assertEqual((['new'], ['mended']), results.judge(
-            tests, dict.fromkeys(('known', 'mended', 'off', 'not run'), '')))
+            tests, dict.fromkeys(('known', 'mended', 'off', 'not run'),
+                                 'reason')))
+
+    def test_judge_class(self):
+        """A class that cannot be set up stands once."""
+        tests = {'a.B.test_c': outcome('fail'), 'a.B.test_d': outcome('pass'),
+                 'a.BC.test_c': outcome('fail')}
+        self.assertEqual((['a.BC.test_c'], ['a.B.test_d']),
+                         results.judge(tests, {'a.B': 'reason'}))
 
     def test_by_reason(self):
         tests = {'a': outcome('fail', 'x'), 'b': outcome('fail', 'x'),
@@ -277,10 +294,16 @@ class ResultsTest(DirectoryTestCase):
     def test_expected(self):
         path = self.dir / 'expected.ini'
         path.write_text('[plain]\n'
-                        'tempest.api.A.test_b = Nova: no, it = does not\n')
-        self.assertEqual({'tempest.api.A.test_b': 'Nova: no, it = does not'},
-                         results.expected('plain', path))
-        self.assertEqual({}, results.expected('container', path))
+                        'tempest.api.A.test_b = Nova: no, it = does not\n'
+                        '[no login]\n'
+                        'tempest.scenario.B.test_c = logs in\n')
+        without = {'tempest.scenario.B.test_c': 'logs in'}
+        plain = {'tempest.api.A.test_b': 'Nova: no, it = does not'}
+        for kind, ssh, expected in (
+                ('plain', True, plain), ('plain', False, plain | without),
+                ('container', True, {}), ('container', False, without)):
+            self.assertEqual(expected,
+                             results.expected(kind, ssh, path=path))
 
     def test_expected_is_documented(self):
         text = (settings.CHECKOUT /
