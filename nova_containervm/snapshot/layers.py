@@ -19,6 +19,7 @@ import os
 
 from nova.compute import power_state
 from nova import exception
+import nova.privsep.path
 from nova.virt.libvirt import config as vconfig
 from nova.virt.libvirt import utils as libvirt_utils
 from oslo_log import log as logging
@@ -191,8 +192,6 @@ def export(host, uuid, image, rec, base, disk, space, whole=False):
     :raises errors.LayerError: it cannot be read
     """
     console = space.file(_CONSOLE)
-    # Made here, so that it is ours when libvirt's log daemon opens it
-    os.close(os.open(console, os.O_WRONLY | os.O_CREAT, 0o640))
     with _image_mounted(space, image, rec) as rootfs:
         xml = exportvm.domain_xml(
             exportvm.PREFIX + uuid, base, disk, rootfs,
@@ -223,8 +222,9 @@ def _image_mounted(space, image, rec):
 
 
 def _tail(path):
+    """The end of a file that libvirt's log daemon keeps for itself."""
     try:
-        with open(path, 'rb') as f:
-            return f.read()[-2000:].decode('utf-8', 'replace').strip()
+        data, _rest = nova.privsep.path.last_bytes(path, 2000)
     except OSError as e:
         return '(%s)' % e
+    return data.decode('utf-8', 'replace').strip()

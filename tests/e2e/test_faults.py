@@ -192,6 +192,34 @@ def test_killed_in_snapshot(profile, server, probe, cloud, host, images,
                            'wc -c </srv/data/much') == '100000000\n'
 
 
+def test_machine_that_reads_a_disk_dies(server, probe, cloud, host, images):
+    """In the snapshot of a stopped server, which is as it was; no image."""
+    made = server(probe, flavor='c1.tiny')
+    cloud_lib.shell(cloud.address(made),
+                    'head -c 100000000 /dev/urandom >/srv/data/much; sync')
+    cloud.compute.stop_server(made.id)
+    cloud.wait(made, 'SHUTOFF')
+    since = aio.log_end('nova-compute')
+    image = begin_snapshot(cloud, made, images + 'cut')
+    machine = 'containervm-export-' + made.id
+    reached(lambda: is_running(machine), 'machine')
+    virsh('destroy', machine)
+    cloud.until(lambda: notes(host, '*'), lambda n: not n, 30,
+                'end of the snapshot')
+    cloud.until(lambda: cloud.compute.get_server(made.id).task_state,
+                lambda state: state is None, 30, 'end of the task')
+    assert image() is None or image().status != 'active'
+    assert cloud.compute.get_server(made.id).status == 'SHUTOFF'
+    said = aio.log('nova-compute', since)
+    assert 'The disk of server %s could not be read' % made.id in said
+    # The end of its console is not for everybody to read.
+    assert 'Permission denied' not in said
+    snapshot_works(cloud, made, images + 'whole')
+    cloud.compute.start_server(made.id)
+    cloud.wait(made, 'ACTIVE')
+    works(cloud, made)
+
+
 @pytest.mark.parametrize('profile', ['default', 'virtiofs', 'block'],
                          indirect=True)
 @pytest.mark.parametrize('action', ['stop', 'start', 'reboot', 'rebuild'])

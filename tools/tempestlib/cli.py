@@ -105,7 +105,7 @@ def parser():
     return top
 
 
-def chosen(args, work):
+def chosen(args, work, ssh=False):
     """Return the ids of the tests that the arguments choose."""
     regex, names = args.regex, None
     if args.tests:
@@ -115,7 +115,7 @@ def chosen(args, work):
         names = [n for n, o in tests.items() if o['status'] == results.FAIL]
     elif not regex:
         regex = selection.SETS[args.set or selection.DEFAULT][0]
-    return selection.choose(work.tests(), regex, args.exclude, names,
+    return selection.choose(work.tests(ssh), regex, args.exclude, names,
                             args.shard)
 
 
@@ -137,7 +137,7 @@ def do_run(args):
     cfg = settings_mod.load(create=False)
     aio.running(cfg)
     work = prepared_workspace(cfg)
-    ids = chosen(args, work)
+    ids = chosen(args, work, args.ssh)
     limit = None if args.limit is None else args.limit * 60
     before = features.options(cfg)['DEFAULT', 'compute_driver']
     override = nodeconfig.NodeConfig(nodes.first(cfg)).options.get(

@@ -82,7 +82,6 @@ class Workspace:
         (self.work / '.stestr.conf').write_text(_STESTR.format(top=top))
         ui.run([self._venv_bin('stestr'), 'init'], cwd=self.work,
                env=self._env())
-        (self.work / 'tests.txt').write_text(self._list())
         stamp.write_text(key)
         return True
 
@@ -91,15 +90,22 @@ class Workspace:
         return ui.clean_env(HOME=self.work, PYTHON=self._venv_bin('python'),
                             PYTHONWARNINGS='ignore')
 
-    def _list(self):
-        out = ui.run([self._venv_bin('stestr'), 'list'], cwd=self.work,
-                     env=self._env())
-        return ''.join(f'{line}\n' for line in out.splitlines()
-                       if line.startswith('tempest.'))
+    def tests(self, ssh=False):
+        """Return the ids of all tests of tempest.
 
-    def tests(self):
-        """Return the ids of all tests of tempest."""
-        return (self.work / 'tests.txt').read_text().splitlines()
+        :param ssh: whether they log in; some are called `slow` only then,
+            which is a part of the id
+        """
+        path = self.work / f'tests-{"login" if ssh else "no-login"}.txt'
+        if not path.exists():
+            conf = path.with_suffix('.conf')
+            conf.write_text(f'[validation]\nrun_validation = {ssh}\n')
+            out = ui.run([self._venv_bin('stestr'), 'list'], cwd=self.work,
+                         env={**self._env(), 'TEMPEST_CONFIG': conf.name,
+                              'TEMPEST_CONFIG_DIR': str(conf.parent)})
+            path.write_text(''.join(f'{line}\n' for line in out.splitlines()
+                                    if line.startswith('tempest.')))
+        return path.read_text().splitlines()
 
     def run(self, ids, concurrency, limit=None):
         """Run tests; their results are printed as they come.

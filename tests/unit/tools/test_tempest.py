@@ -365,7 +365,7 @@ class CommandTest(DirectoryTestCase):
             cloud['sweep'].return_value = ['server tempest-x']
             work = workspace.Workspace(self.cfg)
             work.work.mkdir(parents=True)
-            (work.work / 'tests.txt').write_text('\n'.join(IDS))
+            (work.work / 'tests-no-login.txt').write_text('\n'.join(IDS))
             prepared.return_value = work
             work.run = mock.Mock(return_value=(
                 [{'id': IDS[0], **outcome('pass')}], False))
