@@ -306,6 +306,10 @@ def uwsgi(cfg, name):
         'add-header': 'Connection: close',
         'http-auto-chunked': True,
         'http-chunked-input': True,
+        # Clients of Glance send an image in chunks of 1 MiB, and a busy host
+        # may pause for longer than 4 s: uwsgi takes neither otherwise.
+        'chunked-input-limit': 8 << 20,
+        'chunked-input-timeout': 120,
     }})
 
 
