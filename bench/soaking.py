@@ -236,7 +236,7 @@ def parser():
 def _report(soak, sizes, left):
     """Print what was done, and return the exit status.
 
-    :param sizes: of nova-compute before and after, by host
+    :param sizes: of nova-compute from time to time, by host
     :param left: what is left on a host, a line for each
     """
     for name, times in sorted(soak.done.items()):
@@ -244,9 +244,10 @@ def _report(soak, sizes, left):
         print('%-12s %5d   median %5.1f s   longest %5.1f s' % (
             name, len(times), times[len(times) // 2], times[-1]))
     problems = list(soak.failures)
-    for name, (before, after) in sizes.items():
-        print('nova-compute on %s: %s before, %s after' % (
-            name, before, after))
+    for name, each in sizes.items():
+        print('nova-compute on %s: %s' % (
+            name, ', then '.join(map(str, each))))
+        before, after = each[0], each[-1]
         if after.memory - before.memory > _MEMORY:
             problems.append(f'its memory has grown on {name}')
         if after.descriptors - before.descriptors > _DESCRIPTORS:
@@ -279,16 +280,25 @@ def main(arguments=None):
         soak.rounds(4 * len(hosts), 2 * len(hosts))
         pids = {name: host.nova_compute().pid for name, host in hosts.items()}
         before = {name: host.state() for name, host in hosts.items()}
-        begin = {name: Size.now(pid) for name, pid in pids.items()}
+        sizes = {name: [] for name in hosts}
+
+        def weigh():
+            for name, pid in pids.items():
+                sizes[name].append(Size.now(pid))
+
+        weigh()
         soak.rounds(options.rounds, options.at_once)
         soak.rounds(options.burst, max(options.burst, 1))
-        soak.random(options.minutes * 60, options.servers, options.seed)
+        # In two halves: what is no leak grows less in the second.
+        for half in range(2 if options.minutes else 0):
+            weigh()
+            soak.random(options.minutes * 30, options.servers,
+                        f'{options.seed}.{half}')
+        weigh()
         left = []
         for name, host in hosts.items():
             try:
                 host.assert_as_before(before[name])
             except AssertionError as e:
                 left.append(f'{name}: {e}')
-        sizes = {name: (begin[name], Size.now(pid))
-                 for name, pid in pids.items()}
         return _report(soak, sizes, left)

@@ -69,6 +69,16 @@ def test_beside_container_servers(server, probe, plain_image, cloud, host):
     # Of a server that does not run, LibvirtDriver gives no console log.
     log = host.instances / made[0].id / 'console.log'
     assert 'plain: power button' in log.read_text(errors='replace')
+    image = cloud.compute.create_server_image(
+        made[0].id, 'e2e-plain-snapshot', wait=True, timeout=300)
+    try:
+        image = cloud.sdk.image.get_image(image.id)
+        # More than its client sends in one piece
+        assert (image.disk_format, image.container_format) == ('qcow2', 'bare')
+        assert image.size > 2 << 20
+        check(cloud, server(image, flavor='c1.tiny'))
+    finally:
+        cloud.sdk.image.delete_image(image.id)
 
 
 def hosts_for_containers(cloud):

@@ -111,8 +111,8 @@ def chosen(args, work, ssh=False):
     if args.tests:
         names = workspace.read_names(args.tests)
     elif args.failed:
-        tests = results.load(work.result(args.failed))['tests']
-        names = [n for n, o in tests.items() if o['status'] == results.FAIL]
+        names = results.to_repeat(
+            results.load(work.result(args.failed))['tests'])
     elif not regex:
         regex = selection.SETS[args.set or selection.DEFAULT][0]
     return selection.choose(work.tests(ssh), regex, args.exclude, names,

@@ -24,6 +24,7 @@ PASS, FAIL, SKIP = 'pass', 'fail', 'skip'
 NO_LOGIN = 'no login'
 EXPECTED = pathlib.Path(__file__).with_name('expected.ini')
 # How unittest calls what comes before a class of tests, and after it
+_END = 'tearDownClass'
 _FIXTURE = re.compile(r'(setUpClass|tearDownClass) \((\S+?)\)')
 
 
@@ -59,8 +60,16 @@ def spread(outcomes, ids, complete=True):
             found[name] = outcome or {'status': FAIL, 'seconds': 0,
                                       'reason': 'it has no result'}
     for name, outcome in ends:
-        found[f'{name}.tearDownClass'] = outcome
+        found[f'{name}.{_END}'] = outcome
     return found
+
+
+def to_repeat(tests):
+    """Return the names of tests that failed, or whose class did at its end."""
+    failed = {n for n, o in tests.items() if o['status'] == FAIL}
+    ends = {selection.class_of(n) for n in failed if n.endswith(f'.{_END}')}
+    return sorted(n for n in tests if not n.endswith(f'.{_END}') and
+                  (n in failed or selection.class_of(n) in ends))
 
 
 def save(path, subject, tests, append=False):
@@ -76,7 +85,10 @@ def save(path, subject, tests, append=False):
             raise ui.Failure(
                 f'{path} has results of something else: {before["subject"]}',
                 'Choose another --name.')
-        tests = {**before['tests'], **tests}
+        classes = {selection.class_of(n) for n in tests}
+        tests = {**{n: o for n, o in before['tests'].items()
+                    if not (n.endswith(f'.{_END}') and
+                            selection.class_of(n) in classes)}, **tests}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix('.new')
     new.write_text(json.dumps({'subject': subject, 'tests': tests}, indent=1,

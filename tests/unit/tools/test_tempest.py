@@ -239,6 +239,21 @@ class ResultsTest(DirectoryTestCase):
             f'{SERVERS}test_b.ThirdTest.tearDownClass':
                 outcome('fail', 'a server stays')}, found)
 
+    def test_failed_cleanup_is_repeated_with_its_class(self):
+        first, second, third, fourth = NAMES
+        end = f'{SERVERS}test_a.FirstTest.tearDownClass'
+        tests = {first: outcome('pass'), second: outcome('pass'),
+                 third: outcome('pass'), fourth: outcome('fail'),
+                 end: outcome('fail')}
+        self.assertEqual([first, second, fourth], results.to_repeat(tests))
+        path = self.dir / 'some.json'
+        subject = {'image': 'plain'}
+        results.save(path, subject, tests)
+        results.save(path, subject, {fourth: outcome('pass')}, append=True)
+        self.assertIn(end, results.load(path)['tests'])
+        results.save(path, subject, {first: outcome('pass')}, append=True)
+        self.assertNotIn(end, results.load(path)['tests'])
+
     def test_append(self):
         path = self.dir / 'new' / 'some.json'
         one, other = {'image': 'plain'}, {'image': 'container'}
