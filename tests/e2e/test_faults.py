@@ -202,7 +202,8 @@ def test_machine_that_reads_a_disk_dies(server, probe, cloud, host, images):
     since = aio.log_end('nova-compute')
     image = begin_snapshot(cloud, made, images + 'cut')
     machine = 'containervm-export-' + made.id
-    reached(lambda: is_running(machine), 'machine')
+    # Before that, libvirt may still be about to start it.
+    reached(lambda: image() and image().status == 'saving', 'upload')
     virsh('destroy', machine)
     cloud.until(lambda: notes(host, '*'), lambda n: not n, 30,
                 'end of the snapshot')
