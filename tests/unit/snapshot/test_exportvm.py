@@ -13,7 +13,6 @@
 from unittest import mock
 
 import fixtures
-from nova.tests.fixtures import libvirt as fakelibvirt
 from nova.virt.libvirt import host as libvirt_host
 from oslotest import base
 
@@ -22,6 +21,10 @@ from nova_containervm.snapshot import exportvm
 
 READY = b'R\0\0\0\x011'
 CONTRACT = b'text'
+
+
+class FakeLibvirtError(Exception):
+    pass
 
 
 class FakeStream:
@@ -58,7 +61,7 @@ class ExportVMTest(base.BaseTestCase):
     def setUp(self):
         super().setUp()
         self.useFixture(fixtures.MockPatchObject(
-            libvirt_host, 'libvirt', fakelibvirt))
+            libvirt_host, 'libvirt', mock.Mock(libvirtError=FakeLibvirtError)))
         self.connection = mock.Mock()
         self.connection.isAlive.return_value = True
         self.guest = self.connection.createXML.return_value
@@ -101,6 +104,6 @@ class ExportVMTest(base.BaseTestCase):
             reader.size()
 
     def test_cannot_be_started(self):
-        self.connection.createXML.side_effect = fakelibvirt.libvirtError('no')
+        self.connection.createXML.side_effect = FakeLibvirtError('no')
         error = self.assertRaises(errors.LayerFailed, self.run_with)
         self.assertIn('cannot start', str(error))
