@@ -73,8 +73,8 @@ def test_beside_container_servers(server, probe, plain_image, cloud, host):
         made[0].id, 'e2e-plain-snapshot', wait=True, timeout=300)
     try:
         image = cloud.sdk.image.get_image(image.id)
-        # More than its client sends in one piece
         assert (image.disk_format, image.container_format) == ('qcow2', 'bare')
+        # More than Glance's client sends in one piece
         assert image.size > 2 << 20
         check(cloud, server(image, flavor='c1.tiny'))
     finally:

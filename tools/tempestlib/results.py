@@ -85,10 +85,10 @@ def save(path, subject, tests, append=False):
             raise ui.Failure(
                 f'{path} has results of something else: {before["subject"]}',
                 'Choose another --name.')
-        classes = {selection.class_of(n) for n in tests}
-        tests = {**{n: o for n, o in before['tests'].items()
-                    if not (n.endswith(f'.{_END}') and
-                            selection.class_of(n) in classes)}, **tests}
+        # How a class ended is not known any more when it is run again.
+        again = {f'{selection.class_of(n)}.{_END}' for n in tests}
+        kept = {n: o for n, o in before['tests'].items() if n not in again}
+        tests = {**kept, **tests}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_suffix('.new')
     new.write_text(json.dumps({'subject': subject, 'tests': tests}, indent=1,
@@ -148,8 +148,8 @@ def expected(kind, ssh=False, path=EXPECTED):
     parser.optionxform = str
     with open(path) as f:
         parser.read_file(f)
-    return {name: reason
-            for section in (kind, None if ssh else NO_LOGIN)
+    sections = [kind] if ssh else [kind, NO_LOGIN]
+    return {name: reason for section in sections
             if parser.has_section(section)
             for name, reason in parser[section].items()}
 
