@@ -207,7 +207,7 @@ RECIPES = {
     'tempest': Recipe(
         'the same with the commands that tempest runs in its servers',
         packages=('openssh-server', 'sudo', 'iproute2', 'iputils-ping',
-                  'netcat-traditional'),
+                  'netcat-traditional', 'curl'),
         finish='rm -f /etc/ssh/ssh_host_*',
         files={'/usr/local/bin/docker-entrypoint.sh': 'sshd-entrypoint.sh'},
         entrypoint=('docker-entrypoint.sh',),
