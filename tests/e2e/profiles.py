@@ -109,11 +109,10 @@ def combinations():
     return found
 
 
-# Names of combinations in which each value of 9p is there twice, and each
-# layer once. Of the other transports one each: "--all" has the rest, and the
-# whole suite with each transport.
+# Names of combinations: with "default" and "rfc" each value of 9p is there
+# twice, and each layer once. Of the other transports one each: "--all" has
+# the rest, and the whole suite with each transport.
 QUICK = (
-    'passthrough-disk-chroot-disk-overlay',
     'mapped-kernel-chroot-share-overlay',
     'mapped-disk-crun-share-reflink',
     'passthrough-kernel-crun-share-copy',

@@ -80,7 +80,8 @@ CHECKS = {'nginx': check_nginx, 'redis': check_redis,
           'postgres': check_postgres}
 
 
-@pytest.mark.parametrize('name', CHECKS)
+@pytest.mark.parametrize('name', [
+    'nginx', 'redis', pytest.param('postgres', marks=pytest.mark.slow)])
 def test_defaults(server, image, cloud, name):
     made = server(image(name), metadata=METADATA.get(name, {}))
     CHECKS[name](cloud, made, cloud.address(made))

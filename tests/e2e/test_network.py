@@ -268,6 +268,7 @@ kill -0 $! || { cat /tmp/log; exit 1; }
 '''
 
 
+@pytest.mark.slow
 def test_dhcp_where_the_contract_has_no_address(
         server, probe, cloud, networks):
     """A port without addresses: whatever the wire offers."""

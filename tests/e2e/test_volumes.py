@@ -113,6 +113,7 @@ def test_while_it_runs(profile, volume, server, probe, cloud, host):
     assert read(address, wait_device(cloud, address, first)) == first.id
 
 
+@pytest.mark.slow
 def test_from_creation_on(volume, server, probe, cloud, host):
     data = volume()
     made = server(probe, flavor='c1.tiny', metadata=PRIVILEGED,

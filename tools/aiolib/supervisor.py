@@ -11,6 +11,7 @@
 # under the License.
 """supervisord (from PyPI): its configuration, and talking to it."""
 
+import contextlib
 import http.client
 import os
 import pathlib
@@ -184,8 +185,10 @@ class Supervisor:
                     program.idle_mark in ui.tail(path, 400, start))
         ui.wait_until(done, program.stop_seconds)
         if self.info()[program.name]['pid'] == pid:
-            # The supervisor makes each program the leader of a group.
-            os.killpg(pid, signal.SIGKILL)
+            # The supervisor makes each program the leader of a group. It may
+            # have ended by itself since it was asked for.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
         ui.wait_until(lambda: not self.info()[program.name]['pid'], 20, 0.05)
 
     @staticmethod

@@ -219,6 +219,25 @@ class ServicesTest(WithDirectory):
             f.write('new\n')
         self.assertEqual('new', supervisor.last_error(log, begin))
 
+    def test_finish_program_that_ends_just_then(self):
+        """Between the look at it and the signal nova-compute may be gone."""
+        self.cfg.log.mkdir(parents=True)
+        compute = next(p for p in services.programs(self.cfg) if p.idle_mark)
+        log = self.cfg.log / f'{compute.name}.log'
+        log.write_text('')
+        of_program = mock.Mock(side_effect=[41, 41, 41, 0])
+        rpc = mock.Mock()
+        rpc.getAllProcessInfo.side_effect = lambda: [
+            {'name': compute.name, 'pid': of_program()}]
+        rpc.stopProcess.side_effect = lambda *args: log.write_text(
+            f'{compute.idle_mark}\n')
+        with mock.patch.object(supervisor.Supervisor, 'rpc', rpc), \
+                mock.patch.object(supervisor.os, 'killpg',
+                                  side_effect=ProcessLookupError) as kill:
+            supervisor.Supervisor(self.cfg).finish_program(compute)
+        kill.assert_called_once_with(41, supervisor.signal.SIGKILL)
+        self.assertEqual(4, of_program.call_count)
+
 
 class AgentsTest(base.BaseTestCase):
 
