@@ -206,10 +206,17 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             instance, self._get_console_log_path(instance))
 
     def _cleanup(self, context, instance, network_info, *args, **kwargs):
-        self._containers.release(
-            instance, remove=kwargs.get('cleanup_instance_dir', False))
+        self._containers.release(instance)
         return super()._cleanup(context, instance, network_info,
                                 *args, **kwargs)
+
+    def delete_instance_files(self, instance):
+        # Nova also calls it alone, for what an earlier delete or a move that
+        # failed has left.
+        if (self._containers.enabled and
+                not self._containers.moves.remove(instance)):
+            return False
+        return super().delete_instance_files(instance)
 
     def snapshot(self, context, instance, image_id, update_task_state):
         if not self._containers.owns(instance):

@@ -45,9 +45,13 @@ CONF = conf.CONF
 
 LOG = logging.getLogger(__name__)
 
-#: In the directory of the record, on the way from one host to the other.
+#: In the directory of the record, when they have come from the other host.
 IMAGE = 'image.tar'
 PRIVATE = 'rootfs.tar'
+# The same on the host that the server leaves. Other names, for one that a
+# nova-compute left half made must not be taken in when the server comes back.
+_IMAGE_OUT = IMAGE + '.leaving'
+_PRIVATE_OUT = PRIVATE + '.leaving'
 
 
 class Moves:
@@ -86,7 +90,7 @@ class Moves:
             info = move_disks()
         except Exception:
             with excutils.save_and_reraise_exception():
-                fileutils.delete_if_exists(_file(directory, IMAGE))
+                fileutils.delete_if_exists(_file(directory, _IMAGE_OUT))
         old = directory + '_resize'
         try:
             if shared:
@@ -109,7 +113,7 @@ class Moves:
         LOG.info('Image %s is not in the image service any more; it is made '
                  'anew of its files on this host', rec.image_id,
                  instance=instance)
-        target = _file(directory, IMAGE)
+        target = _file(directory, _IMAGE_OUT)
         try:
             with open(target, 'wb') as out, workspace.made(
                     instance.uuid) as space:
@@ -166,8 +170,8 @@ class Moves:
 
     def _send(self, instance, rec, old, directory, dest):
         """To its directory on the other host."""
-        tar = _file(old, PRIVATE)
-        image = _file(old, IMAGE)
+        tar = _file(old, _PRIVATE_OUT)
+        image = _file(old, _IMAGE_OUT)
         status = _file(old, 'status.copy')
         try:
             _copy_readable(_file(old, watcher.FILE), status)
@@ -209,20 +213,36 @@ class Moves:
                 'is a container host of this release there?' % (
                     instance.uuid, source))
         self._bases.fetch(rec.base_digest, source)
+        self.take_in(instance, rec)
+        self._images.get(context, rec.image_id, rec.choices.image_form,
+                         serverspec.image_ref(instance),
+                         instance.trusted_certs)
+
+    def take_in(self, instance, rec):
+        """Put in place what has come along with a server, if it is not yet.
+
+        Also before each start: after a failure in :meth:`arrive`, or when
+        nova-compute died there, it is the operator who starts the server.
+
+        :raises exception.MigrationError: the host cannot take it
+        """
+        directory = libvirt_utils.get_instance_path(instance)
         form = rec.choices.image_form
-        ref = serverspec.image_ref(instance)
         image = _file(directory, IMAGE)
         if os.path.exists(image):
-            self._images.adopt(rec.image_id, form, image, ref)
+            self._images.adopt(rec.image_id, form, image,
+                               serverspec.image_ref(instance))
             os.unlink(image)
-        else:
-            self._images.get(context, rec.image_id, form, ref,
-                             instance.trusted_certs)
         tar = _file(directory, PRIVATE)
         if os.path.exists(tar):
             owner = self._images.owner if form == 'mapped' else None
             with self._private(instance, rec, directory) as private:
-                moving.restore_private(tar, private, owner)
+                try:
+                    moving.restore_private(tar, private, owner)
+                except processutils.ProcessExecutionError as e:
+                    raise exception.MigrationError(
+                        reason='what has come along with the server cannot '
+                        'be put in place on %s: %s' % (CONF.host, e))
             os.unlink(tar)
 
     # -- afterwards -------------------------------------------------------
@@ -230,6 +250,26 @@ class Moves:
     def discard_old(self, instance):
         """The resize of a server is confirmed: its old self goes."""
         self.discard(libvirt_utils.get_instance_path(instance) + '_resize')
+
+    def remove(self, instance):
+        """:meth:`discard` for all directories of a server that is deleted.
+
+        :returns: whether that is gone; the log says why it is not
+        """
+        path = libvirt_utils.get_instance_path(instance)
+        # The other one is there if a resize was neither confirmed nor
+        # reverted.
+        for directory in (path, path + '_resize'):
+            try:
+                self.discard(directory)
+            except (OSError, processutils.ProcessExecutionError) as e:
+                LOG.error('The root filesystem in %s cannot be removed: %s. '
+                          'Nova tries again; [DEFAULT] '
+                          'instance_delete_interval and '
+                          'maximum_instance_delete_attempts say how often.',
+                          directory, e, instance=instance)
+                return False
+        return True
 
     def discard(self, directory):
         """Remove what only root can of a directory that is to be removed.

@@ -316,6 +316,7 @@ class ContainerOps:
         """
         instance_dir = libvirt_utils.get_instance_path(instance)
         rec = record.of(instance)
+        self.moves.take_in(instance, rec)
         image = self._images.get(context, rec.image_id,
                                  rec.choices.image_form,
                                  serverspec.image_ref(instance),
@@ -365,23 +366,15 @@ class ContainerOps:
 
     # End
 
-    def release(self, instance, remove=False):
+    def release(self, instance):
         """Give back what :meth:`before_start` took.
 
         Whatever image the server has by now: a rebuild has given it the new
         one before its old self ends.
-
-        :param remove: the server's directory is about to be removed
         """
         if not self.enabled:
             return
         instance_dir = libvirt_utils.get_instance_path(instance)
-        if remove:
-            # The other one is there if a resize was neither confirmed nor
-            # reverted.
-            for directory in (instance_dir, instance_dir + '_resize'):
-                self.moves.discard(directory)
-            return
         # Not if it is no container server, did not get that far, or is gone.
         rec = record.Record.find(instance_dir)
         if rec is not None:

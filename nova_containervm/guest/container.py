@@ -141,7 +141,7 @@ def resolve(image_config: collections.abc.Mapping[str, typing.Any],
 
     args = _arguments(config, overrides)
     user = _user(config, overrides, passwd, group)
-    name = overrides.hostname or hostname
+    name = overrides.hostname or values.short_hostname(hostname)
     tty = bool(overrides.tty)
     privileged = bool(overrides.privileged)
     system_init = _is_system_init(args)

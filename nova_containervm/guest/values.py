@@ -63,6 +63,7 @@ _MAX_STOP_TIMEOUT = 24 * 60 * 60
 _SIZE = re.compile(
     r'([0-9]{1,20}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}) ?(?:b|([kmgtp])(?:i?b)?)?',
     re.ASCII | re.IGNORECASE)
+HOST_NAME_MAX = 64
 _HOSTNAME_LABEL = re.compile(r'[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?',
                              re.ASCII)
 _SYSCTL = re.compile(r'[a-z][a-z0-9_]*(\.[A-Za-z0-9_:@-]+)+', re.ASCII)
@@ -174,11 +175,22 @@ def absolute_path(path: str) -> str:
 def hostname(value: Value) -> str:
     """Return a host name that the kernel and DNS take."""
     name = text(value).strip()
-    if len(name) > 64 or not all(_HOSTNAME_LABEL.fullmatch(label)
+    if len(name) > HOST_NAME_MAX or not all(_HOSTNAME_LABEL.fullmatch(label)
                                  for label in name.split('.')):
         raise ValueError('it must be a host name: letters, digits and '
                          'hyphens, at most 64 characters')
     return name
+
+
+def short_hostname(name: str) -> str:
+    """Return what the kernel takes of a server's host name.
+
+    Nova takes names of 255 characters, Linux of 64 (HOST_NAME_MAX). Of a
+    longer one it is the first label, at most 63 of its characters.
+    """
+    if len(name) <= HOST_NAME_MAX:
+        return name
+    return name.partition('.')[0][:HOST_NAME_MAX - 1].rstrip('-')
 
 
 def restart_policy(value: Value) -> RestartPolicy:

@@ -159,7 +159,7 @@ def stop(name):
 
 def start(name):
     """Start a service that does not run, and wait until it serves."""
-    if name == 'nova-compute':
+    if name.startswith('nova-compute'):
         # With the settings that it had.
         run('reconfigure')
     else:
@@ -168,12 +168,12 @@ def start(name):
 
 @contextlib.contextmanager
 def without(name, process=None):
-    """A service is down. nova-compute has died of ``kill -9``.
+    """A service is down. A nova-compute has died of ``kill -9``.
 
     :param process: as for :func:`kill`
     """
     try:
-        if name == 'nova-compute':
+        if name.startswith('nova-compute'):
             kill(name, process)
         else:
             stop(name)

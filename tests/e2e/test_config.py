@@ -107,6 +107,8 @@ OTHERS = {
         'user_data': document('#containervm\nuser: "77:88"\n'
                               'env: {WHERE: user-data}\n')},
     'user-data': {'user_data': document('#!/bin/sh\necho not for us\n')},
+    # 76 characters
+    'long name': {'hostname': 'x' * 52 + '.e2e.containervm.example'},
 }
 
 
@@ -168,6 +170,12 @@ def test_user_data_wins_over_metadata_over_image(consoles):
 def test_other_user_data_stays_the_users(consoles):
     assert shown(consoles['user-data']) == shown(consoles['unchanged'])
     assert 'not for us' not in consoles['user-data']
+
+
+def test_hostname_longer_than_linux_takes(consoles):
+    console = consoles['long name'].replace('\r', '')
+    assert 'env HOSTNAME=' + 'x' * 52 in console.splitlines()
+    assert shown(console) == shown(consoles['unchanged'])
 
 
 # What the kernel says of a process, and its mounts

@@ -13,8 +13,9 @@
 
 """nova-compute dies of kill -9 in the middle of a resize or a migration.
 
-Nova takes the server back to where it was when nova-compute is back. After
-that the same works, and nothing is left on a host.
+Nova takes the server back to where it was when nova-compute is back, unless
+that died on the host that the server comes to: then it is the operator who
+lets it go on there. After that the same works, and nothing is left on a host.
 """
 
 import socket
@@ -23,6 +24,7 @@ import pytest
 
 from tests.e2e import aio
 from tests.e2e import cloud as cloud_lib
+from tests.e2e import host as host_lib
 from tests.e2e.test_faults import each_transport
 from tests.e2e.test_faults import is_running
 from tests.e2e.test_faults import reached
@@ -112,3 +114,56 @@ def test_killed_in_migration(profile, server, probe, cloud, host, second_host,
     cloud.delete(made)
     host.assert_as_before(before[0])
     second_host.assert_as_before(before[1])
+
+
+@each_transport
+def test_killed_at_arrival(profile, server, probe, cloud, host, second_host):
+    """Nova leaves the task as it is; what an operator does then works."""
+    before = host.state(), second_host.state()
+    made = server(probe, flavor='c1.tiny', availability_zone='nova:' + FIRST)
+    begun(cloud, made)
+    process = aio.pid('nova-compute@' + SECOND)
+    cloud.compute.migrate_server(made.id)
+    reached(lambda: cloud.compute.get_server(made.id).task_state ==
+            'resize_finish', 'arrival')
+    with aio.without('nova-compute@' + SECOND, process):
+        pass
+    now = cloud.compute.get_server(made.id)
+    assert (now.task_state, now.compute_host) == ('resize_finish', SECOND)
+    cloud.compute.reset_server_state(made.id, 'active')
+    cloud.compute.reboot_server(made.id, 'HARD')
+    cloud.until(lambda: cloud.compute.get_server(made.id),
+                lambda s: s.status == 'ACTIVE' and not s.task_state, 120,
+                'end of the reboot')
+    has_all(cloud, made)
+    cloud.delete(made)
+    second_host.assert_as_before(before[1])
+    # Nobody says to the first host that the move has ended. Its nova-compute
+    # looks for what is deleted by itself: at its start, and each half hour.
+    with aio.without('nova-compute'):
+        pass
+    host.assert_as_before(before[0])
+
+
+@pytest.mark.profile('block')
+@pytest.mark.parametrize('where', [FIRST, SECOND])
+def test_killed_in_live_migration(server, probe, cloud, host, second_host,
+                                  where):
+    before = host.state(), second_host.state()
+    made = server(probe, flavor='c1.tiny', availability_zone='nova:' + FIRST)
+    name = begun(cloud, made)
+    service = 'nova-compute' + ('' if where == FIRST else '@' + SECOND)
+    process = aio.pid(service)
+    cloud.compute.live_migrate_server(made.id, host=SECOND,
+                                      block_migration='auto')
+    reached(lambda: name in second_host.run(
+        'virsh', '-c', host_lib.LIBVIRT_URI, 'list', '--all', '--name'),
+        'domain on the other host')
+    with aio.without(service, process):
+        pass
+    now = cloud.until(lambda: cloud.compute.get_server(made.id),
+                      lambda s: not s.task_state, 240, 'end of the task')
+    assert now.status == 'ACTIVE'
+    has_all(cloud, made)
+    assert len(host.domains() - before[0]['domains']) + len(
+        second_host.domains() - before[1]['domains']) == 1

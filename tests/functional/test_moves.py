@@ -14,10 +14,13 @@
 
 import json
 import os
+from unittest import mock
 
 import ddt
+from oslo_concurrency import processutils
 
 from nova_containervm import conf
+from nova_containervm import moves
 from nova_containervm import record
 from tests.functional import base
 
@@ -167,8 +170,11 @@ class MigrationTest(MoveCase):
             self.write(server, 'before')
             # As if an earlier attempt had been cut short
             with open(os.path.join(self.instance_dir(server), 'containervm',
-                                   'rootfs.tar'), 'w') as left:
+                                   'rootfs.tar.leaving'), 'w') as left:
                 left.write('half')
+            # It does no harm when the server stays.
+            server = self._reboot_server(server, hard=True)
+            self.assertEqual('before', self.read(server))
         self.second()
         self.assertEqual('compute1', server['OS-EXT-SRV-ATTR:host'])
         server = self.migrate(server)
@@ -252,6 +258,30 @@ class MigrationTest(MoveCase):
                                         'containervm'))))
         self.assertIn('no route to host', self._fault(server))
         self._reboot_server(server, hard=True)
+
+    def test_failure_on_arrival(self):
+        """What has come along is not forgotten when it is started there."""
+        self.layer_share()
+        server = self.create(self.docker_image())
+        self.write(server, 'before')
+        self.second()
+        with mock.patch.object(
+                moves.moving, 'restore_private',
+                side_effect=processutils.ProcessExecutionError('no room')):
+            self.api.post_server_action(server['id'], {'migrate': None},
+                                        check_response_status=[202, 500])
+            server = self._wait_for_state_change(server, 'ERROR')
+        self.assertIn('no room', self._fault(server))
+        self.assertEqual('compute2', server['OS-EXT-SRV-ATTR:host'])
+        self.assertEqual([], os.listdir(self.private(server)))
+        self.api.post_server_action(
+            server['id'], {'os-resetState': {'state': 'active'}})
+        server = self._reboot_server(server, hard=True)
+        self.assertEqual('before', self.read(server))
+        self.assertEqual(
+            {'server.json', 'status.log'},
+            set(os.listdir(os.path.join(self.instance_dir(server),
+                                        'containervm'))))
 
     def _fault(self, server):
         return self.api.get_server(server['id'])['fault']['message']

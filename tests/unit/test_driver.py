@@ -14,6 +14,7 @@
 """The facade: a plain server is LibvirtDriver's, with the same arguments."""
 
 import inspect
+import os
 import sys
 from unittest import mock
 
@@ -24,6 +25,7 @@ from nova import exception
 from nova import objects
 from nova.objects import flavor
 from nova.virt.libvirt import driver as libvirt_driver
+from oslo_concurrency import processutils
 from oslotest import base
 
 from nova_containervm import conf
@@ -179,6 +181,33 @@ class DriverTestCase(base.BaseTestCase):
             raised = self.assertRaises(error, self._call, name, server)
         message = str(getattr(raised, 'inner_exception', raised))
         self.assertIn(instance().uuid, message)
+
+    def test_files_of_a_deleted_server(self):
+        """What needs root goes first, in both of its directories."""
+        CONF.set_override('sub_virt_type', 'container', 'libvirt')
+        server = instance('docker')
+        done = []
+        with mock.patch.object(
+                self.driver._containers.moves, 'discard',
+                side_effect=lambda d: done.append(os.path.basename(d))), \
+                mock.patch.object(
+                    libvirt_driver.LibvirtDriver, 'delete_instance_files',
+                    side_effect=lambda i: done.append('files') or True):
+            self.assertTrue(self.driver.delete_instance_files(server))
+        self.assertEqual([server.uuid, server.uuid + '_resize', 'files'],
+                         done)
+
+    def test_files_that_cannot_be_deleted(self):
+        """Nova asks again; until then nothing is half removed."""
+        CONF.set_override('sub_virt_type', 'container', 'libvirt')
+        with mock.patch.object(
+                self.driver._containers.moves, 'discard',
+                side_effect=processutils.ProcessExecutionError('busy')), \
+                mock.patch.object(libvirt_driver.LibvirtDriver,
+                                  'delete_instance_files') as original:
+            self.assertIs(False, self.driver.delete_instance_files(
+                instance('docker')))
+        original.assert_not_called()
 
     @ddt.data('power_off', 'rescue')
     def test_rescue_is_refused_and_the_state_kept(self, name):

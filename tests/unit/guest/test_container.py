@@ -142,6 +142,17 @@ class ContainerTest(unittest.TestCase):
         self.assertEqual(
             '0', found.sysctls['net.ipv4.ip_unprivileged_port_start'])
 
+    @ddt.data(('a.b', 'a.b'), ('x' * 61 + '.ab', 'x' * 61 + '.ab'),
+              ('x' * 62 + '.ab', 'x' * 62), ('x' * 70, 'x' * 63),
+              ('x' * 62 + '-yz', 'x' * 62), ('x.' * 40, 'x'))
+    @ddt.unpack
+    def test_hostname_of_the_server(self, name, expected):
+        """Nova takes longer ones than Linux."""
+        found = container.resolve({'config': {'Cmd': ['sh']}},
+                                  overrides.Overrides(), hostname=name)
+        self.assertEqual(expected, found.hostname)
+        self.assertIn('HOSTNAME=' + expected, found.env)
+
     def test_overrides_of_simple_values(self):
         found = resolve(
             {'WorkingDir': '/image', 'StopSignal': 'SIGQUIT'},
