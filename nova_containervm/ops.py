@@ -34,6 +34,7 @@ from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
 from nova_containervm import livemoves
+from nova_containervm import metadataroute
 from nova_containervm import moves
 from nova_containervm import record
 from nova_containervm import refusals
@@ -323,6 +324,7 @@ class ContainerOps:
                                  instance.trusted_certs)
         rootfs = self._rootfs(instance_dir, rec)
         rootfs.prepare(image, self.room(instance, rec))
+        network_info = metadataroute.added(context, network_info, instance)
         contract = serverspec.contract(instance, network_info, image, rec,
                                        rootfs)
         serverspec.with_contract(rec, contract).save(instance_dir)

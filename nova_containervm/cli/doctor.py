@@ -21,6 +21,7 @@ import textwrap
 
 from oslo_config import cfg
 
+from nova_containervm.cli import pipes
 from nova_containervm import conf
 from nova_containervm import doctor
 
@@ -56,6 +57,7 @@ def _print(finding):
         print(' ' * _INDENT + line)
 
 
+@pipes.reader_may_leave
 def main(argv=None):
     """Entry point of the command.
 

@@ -18,6 +18,7 @@ import shlex
 import sys
 
 from nova_containervm.cli import convert
+from nova_containervm.cli import pipes
 from nova_containervm.cli import text
 from nova_containervm.images import errors
 from nova_containervm.images import survey
@@ -108,6 +109,7 @@ def _inspect(args):
         return survey.survey(_chunks(source), args.ref, args.arch)
 
 
+@pipes.reader_may_leave
 def main(argv=None):
     """Entry point of the command.
 

@@ -18,6 +18,7 @@ import os
 import sys
 import time
 
+from nova_containervm.cli import pipes
 from nova_containervm.images import diskstore
 from nova_containervm.images import errors
 from nova_containervm.images import store
@@ -131,6 +132,7 @@ def _prune(where, args):
     return 0
 
 
+@pipes.reader_may_leave
 def main(argv=None):
     """Entry point of the command.
 
@@ -141,6 +143,8 @@ def main(argv=None):
         where = open_store(args.root)
         return {'list': _list, 'verify': _verify,
                 'prune': _prune}[args.command](where, args)
+    except BrokenPipeError:
+        raise
     except (errors.StoreError, OSError) as exc:
         print('nova-containervm-store: %s' % exc, file=sys.stderr)
         return 2

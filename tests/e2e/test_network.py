@@ -15,6 +15,7 @@
 
 import contextlib
 import ipaddress
+import json
 import subprocess
 import uuid
 
@@ -247,8 +248,26 @@ def test_floating_ip(server, probe, cloud):
     try:
         assert cloud_lib.http_get(floating.floating_ip_address) == (
             200, 'probe\n')
+        # The router passes it on.
+        assert metadata(floating.floating_ip_address)['uuid'] == made.id
     finally:
         neutron.delete_ip(floating.id)
+
+
+def metadata(address):
+    """What the metadata service says to a server."""
+    return json.loads(cloud_lib.shell(
+        address, 'wget -q -T 30 -O - '
+        'http://169.254.169.254/openstack/latest/meta_data.json'))
+
+
+def test_metadata_on_a_provider_network(server, probe, cloud):
+    """Its router is not Neutron's: others learn the way by DHCP."""
+    made = server(probe, networks=[
+        {'uuid': cloud.sdk.network.find_network('public').id}])
+    address = cloud.address(made)
+    assert metadata(address)['uuid'] == made.id
+    assert '169.254.169.254 via' in cloud_lib.shell(address, 'ip route')
 
 
 DHCP_SERVER = '''

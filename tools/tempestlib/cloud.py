@@ -51,7 +51,8 @@ def image_files(cfg, kind, ssh=False):
     :param ssh: whether it is to have an SSH server; a docker image only
     """
     if kind == 'container':
-        path = demo.builder(cfg).build('tempest' if ssh else 'busybox')
+        path = _compressed(cfg, demo.builder(cfg).build(
+            'tempest' if ssh else 'busybox'))
         how = {'container_format': 'docker', 'disk_format': 'raw',
                'properties': CONTAINER_SSH if ssh else CONTAINER}
     else:
@@ -64,6 +65,24 @@ def image_files(cfg, kind, ssh=False):
                'properties': {}}
     return [{'name': f'tempest-aio-{kind}{number}', 'file': str(path), **how}
             for number in ('', '-alt')]
+
+
+def _compressed(cfg, path):
+    """A docker image as a file that is no tar archive to Python's tarfile.
+
+    Tempest's scenarios take one for a kernel, a ramdisk and a disk.
+    """
+    target = path.with_name(path.name + '.zst')
+    if not target.exists():
+        ui.run([cfg.venv_bin('python'), '-c',
+                'import sys, zstandard\n'
+                'with open(sys.argv[1], "rb") as f, '
+                'open(sys.argv[2], "wb") as out:\n'
+                '    zstandard.ZstdCompressor().copy_stream(f, out)\n',
+                path, target.with_suffix('.part')],
+               what=f'compressing {path.name}')
+        target.with_suffix('.part').rename(target)
+    return target
 
 
 def _run(cfg, command, text=''):
