@@ -32,28 +32,6 @@ FLAVORS = (  # name and id, MB, GB
 OURS = 'tempest-aio-'
 
 
-# Servers have their addresses from the host, and on a network whose router is
-# not Neutron's nothing but DHCP says where the metadata service is.
-METADATA = '169.254.169.254/32'
-
-
-def metadata_route(cloud, wanted):
-    """Give servers of `public` a route to the metadata, or take it away."""
-    network = cloud.network.find_network('public')
-    ports = cloud.network.ports(network_id=network.id,
-                                device_owner='network:dhcp')
-    served = {ip['subnet_id']: ip['ip_address']
-              for port in ports for ip in port.fixed_ips}
-    for subnet in cloud.network.subnets(network_id=network.id, ip_version=4):
-        routes = [route for route in subnet.host_routes
-                  if route['destination'] != METADATA]
-        if wanted and subnet.id in served:
-            routes.append({'destination': METADATA,
-                           'nexthop': served[subnet.id]})
-        if routes != subnet.host_routes:
-            cloud.network.update_subnet(subnet, host_routes=routes)
-
-
 def prepare(cloud):
     wanted = json.load(sys.stdin)
     for name, ram, disk in FLAVORS:
@@ -71,7 +49,6 @@ def prepare(cloud):
             disk_format=each['disk_format'], visibility='public',
             **each['properties'])
         images.append(image.id)
-    metadata_route(cloud, True)
     return {'images': images, 'flavors': [name for name, *_rest in FLAVORS],
             'public': cloud.network.find_network('public').id}
 
@@ -160,7 +137,6 @@ class Sweep:
         for image in list(cloud.image.images()):
             if image.name and image.name.startswith(OURS):
                 cloud.image.delete_image(image)
-        metadata_route(cloud, False)
         return self.left
 
 
