@@ -155,8 +155,7 @@ def tempest_conf(cfg, what, image, prepared, directory):
             'image_ref_alt': prepared['images'][1],
             'flavor_ref': prepared['flavors'][0],
             'flavor_ref_alt': prepared['flavors'][1],
-            # The host reaches servers on the other without floating IPs.
-            'fixed_network_name': 'public' if what.ssh else 'private',
+            'fixed_network_name': 'private',
             'min_compute_nodes': what.computes,
             # Without one, tests of microversions are left out.
             'max_microversion': 'latest',
@@ -169,7 +168,7 @@ def tempest_conf(cfg, what, image, prepared, directory):
         'validation': {
             # Only one of the images has an SSH server.
             'run_validation': what.ssh,
-            'connect_method': 'fixed',
+            'connect_method': 'floating',
             'network_for_ssh': 'public',
             'image_ssh_user': 'root',
             'image_alt_ssh_user': 'root',

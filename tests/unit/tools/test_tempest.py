@@ -141,9 +141,8 @@ class FeaturesTest(DirectoryTestCase):
         self.assertEqual('private', conf['compute']['fixed_network_name'])
         conf = self.conf(features.Subject('container', ssh=True))
         self.assertTrue(conf['validation'].getboolean('run_validation'))
-        # Where the host has an address
-        self.assertEqual('public', conf['compute']['fixed_network_name'])
-        self.assertEqual('public', conf['validation']['network_for_ssh'])
+        self.assertEqual('private', conf['compute']['fixed_network_name'])
+        self.assertEqual('floating', conf['validation']['connect_method'])
 
     def test_subject_is_what_runs(self):
         node = nodes.first(self.cfg)
