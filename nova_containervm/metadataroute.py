@@ -57,7 +57,7 @@ def added(context, network_info, instance):
                 network_id=network['id'], device_owner=[_OVN, *_ROUTERS],
                 fields=['device_owner', 'fixed_ips'])['ports']
         except (neutron_exceptions.NeutronClientException,
-                ksa_exceptions.ClientException,
+                ksa_exceptions.ClientException, exception.Forbidden,
                 exception.NeutronAdminCredentialConfigurationInvalid) as e:
             LOG.warning('Neutron does not say how network %s reaches the '
                         'metadata service, and the server gets no route to '

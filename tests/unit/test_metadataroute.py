@@ -18,6 +18,7 @@ from unittest import mock
 import ddt
 from keystoneauth1 import exceptions as ksa_exceptions
 from neutronclient.common import exceptions as neutron_exceptions
+from nova import exception
 from nova.network import model
 from nova.network import neutron
 from oslotest import base
@@ -102,7 +103,8 @@ class MetadataRouteTest(base.BaseTestCase):
         self.assertEqual([], list(self._added(None)))
 
     @ddt.data(neutron_exceptions.ServiceUnavailable(),
-              ksa_exceptions.ConnectFailure())
+              ksa_exceptions.ConnectFailure(), exception.Forbidden(),
+              exception.NeutronAdminCredentialConfigurationInvalid())
     def test_neutron_does_not_answer(self, error):
         self.client.list_ports.side_effect = error
         info = network_info(subnet())
