@@ -80,7 +80,7 @@ class Record:
         Not all directories are those of container servers, and some go
         meanwhile.
         """
-        if not os.path.exists(os.path.join(directory, FILE)):
+        if not os.path.isfile(os.path.join(directory, FILE)):
             return None
         try:
             return cls.load(directory)
