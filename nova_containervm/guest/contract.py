@@ -25,7 +25,8 @@
         {"version": 1, "instance": "<uuid>",
          "hostname": "web1", "domain": "",
          "transport": "9p|virtiofs|block",
-         "rootfs": {"tag": "rootfs", "serial": "", "options": "ro,..."},
+         "rootfs": {"tag": "containervm-rootfs", "serial": "",
+                    "options": "ro,..."},
          "writable": "disk|share", "runtime": "crun|runc|chroot",
          "process": {"args": [str], "env": [str], "cwd": "/", "uid": 0,
                      "gid": 0, "groups": [int], "umask": "0022",
@@ -82,7 +83,7 @@ from nova_containervm.guest import spec
 VERSION = 1
 DIRECTORY = 'containervm'
 CHANNEL = 'org.openstack.containervm.0'
-ROOTFS_TAG = 'rootfs'
+ROOTFS_TAG = 'containervm-rootfs'
 
 TRANSPORTS = ('9p', 'virtiofs', 'block')
 WRITABLE = ('disk', 'share')

@@ -16,16 +16,21 @@ import os
 
 from oslo_utils import fileutils
 
+from nova_containervm.guest import contract
 from nova_containervm.privsep import limits
 from nova_containervm.privsep import mounts
 from nova_containervm.rootfs import base
 
-TAG = 'rootfs'
+#: What the guest mounts. Not "rootfs": with that as a mount's source busybox
+#: takes it for the kernel's first mount, and its df knows of no "/".
+TAG = contract.ROOTFS_TAG
+# Of domains that were defined by an older release
+_TAGS = (TAG, 'rootfs')
 
 
 def is_rootfs(device):
     """Whether a filesystem device of a domain is a container's root."""
-    return (device.target_dir == TAG and
+    return (device.target_dir in _TAGS and
             os.path.basename(device.source_dir or '') == base.DIRECTORY)
 
 

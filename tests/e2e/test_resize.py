@@ -30,7 +30,7 @@ def resize(cloud, made, flavor):
 def size(address):
     """Megabytes of memory, and of the root filesystem."""
     memory = cloud_lib.shell(address, 'grep MemTotal /proc/meminfo')
-    disk = cloud_lib.shell(address, 'df -Pm / | tail -n 1')
+    disk = cloud_lib.shell(address, 'df -Pm /').splitlines()[-1]
     return int(memory.split()[1]) >> 10, int(disk.split()[1])
 
 

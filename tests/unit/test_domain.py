@@ -89,7 +89,8 @@ class ConfigureTestCase(base.BaseTestCase):
         self.assertEqual('mapped', share.get('accessmode'))
         self.assertEqual('remap', share.get('multidevs'))
         self.assertEqual('/i/rootfs', share.find('source').get('dir'))
-        self.assertEqual('rootfs', share.find('target').get('dir'))
+        self.assertEqual('containervm-rootfs',
+                         share.find('target').get('dir'))
         self.assertIsNotNone(share.find('readonly'))
 
     def test_share_of_layer_share_is_writable(self):

@@ -264,7 +264,8 @@ int contract_read(struct contract *contract, const struct env *env,
     contract->channel = string(&reader, "CVM_CHANNEL", "");
 
     contract->transport = choice(&reader, "CVM_TRANSPORT", NULL, transports);
-    contract->rootfs_tag = string(&reader, "CVM_ROOTFS_TAG", "rootfs");
+    contract->rootfs_tag = string(&reader, "CVM_ROOTFS_TAG",
+                                  "containervm-rootfs");
     contract->rootfs_serial = string(&reader, "CVM_ROOTFS_SERIAL", "");
     contract->rootfs_options = string(&reader, "CVM_ROOTFS_OPTIONS", "");
     contract->writable = choice(&reader, "CVM_WRITABLE", "disk", writables);

@@ -88,7 +88,7 @@ class GuestEnvTest(unittest.TestCase):
         self.assertEqual({
             'CVM_VERSION': '1', 'CVM_INSTANCE': UUID, 'CVM_HOSTNAME': 'web1',
             'CVM_DOMAIN': 'example.org', 'CVM_TRANSPORT': '9p',
-            'CVM_ROOTFS_TAG': 'rootfs', 'CVM_ROOTFS_SERIAL': '',
+            'CVM_ROOTFS_TAG': 'containervm-rootfs', 'CVM_ROOTFS_SERIAL': '',
             'CVM_ROOTFS_OPTIONS': 'ro,trans=virtio,version=9p2000.L,'
                                   'msize=512000,cache=loose',
             'CVM_WRITABLE': 'disk', 'CVM_RUNTIME': 'crun',

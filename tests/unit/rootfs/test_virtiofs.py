@@ -47,7 +47,8 @@ class VirtiofsTestCase(base.BaseTestCase):
         xml = etree.fromstring(device.to_xml())
         self.assertEqual('virtiofs', xml.find('driver').get('type'))
         self.assertEqual('/i/rootfs', xml.find('source').get('dir'))
-        self.assertEqual('rootfs', xml.find('target').get('dir'))
+        self.assertEqual('containervm-rootfs',
+                         xml.find('target').get('dir'))
         binary = xml.find('binary')
         self.assertEqual('on', binary.get('xattr'))
         self.assertEqual('always', binary.find('cache').get('mode'))
@@ -57,7 +58,8 @@ class VirtiofsTestCase(base.BaseTestCase):
                          dict(binary.find('lock').attrib))
 
     def test_contract(self):
-        self.assertEqual({'transport': 'virtiofs', 'rootfs_tag': 'rootfs',
+        self.assertEqual({'transport': 'virtiofs',
+                          'rootfs_tag': 'containervm-rootfs',
                           'writable': 'disk'}, self.rootfs.contract())
 
     def test_memory(self):
