@@ -81,7 +81,7 @@ class ContainerServerTest(base.TestBase):
 
         domain = self._domain()
         share, = domain.findall('devices/filesystem')
-        self.assertEqual(('mapped', rootfs, 'rootfs'), (
+        self.assertEqual(('mapped', rootfs, 'containervm-rootfs'), (
             share.get('accessmode'), share.find('source').get('dir'),
             share.find('target').get('dir')))
         self.assertIsNotNone(share.find('readonly'))
