@@ -115,7 +115,8 @@ def virtiofs(tmp_path):
                            f'size={memory}M',
                 '-machine', 'memory-backend=mem',
                 '-chardev', f'socket,id=fs,path={path}',
-                '-device', 'vhost-user-fs-pci,chardev=fs,tag=rootfs']
+                '-device',
+                'vhost-user-fs-pci,chardev=fs,tag=containervm-rootfs']
 
     yield start
     for daemon in daemons:

@@ -48,7 +48,7 @@ def values(args, *, runtime='crun', env=(), **changes):
         'CVM_VERSION': '1',
         'CVM_INSTANCE': '11111111-2222-3333-4444-555555555555',
         'CVM_HOSTNAME': 'web1', 'CVM_DOMAIN': '',
-        'CVM_TRANSPORT': '9p', 'CVM_ROOTFS_TAG': 'rootfs',
+        'CVM_TRANSPORT': '9p', 'CVM_ROOTFS_TAG': 'containervm-rootfs',
         'CVM_ROOTFS_SERIAL': '',
         'CVM_ROOTFS_OPTIONS': 'ro,trans=virtio,version=9p2000.L,'
                               'msize=512000,cache=loose',

@@ -48,7 +48,7 @@ for wanted in early disk 9p; do
 done
 $b mkdir -p /run/lower /run/top /run/bundle/rootfs
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose \
-    rootfs /run/lower
+    containervm-rootfs /run/lower
 $b mount -t ext4 /dev/vda2 /run/top
 $b mkdir /run/top/upper /run/top/work
 $b mount -t overlay -o \

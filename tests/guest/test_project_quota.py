@@ -53,7 +53,7 @@ for name in %(modules)s; do
     $b insmod /modules/$name.ko || echo "no $name"
 done
 $b mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=512000,cache=loose \
-    rootfs /host || echo 'no 9p'
+    containervm-rootfs /host || echo 'no 9p'
 $b mount -t proc none /host/proc
 $b mount -t sysfs none /host/sys
 $b mount -t devtmpfs none /host/dev

@@ -126,7 +126,8 @@ class VM:
             args += ['-fsdev', f'local,id=root,path={self.rootfs},'
                                f'security_model={model},readonly={mode},'
                                'multidevs=remap']
-            virtio.append(('virtio-9p-pci', 'fsdev=root,mount_tag=rootfs'))
+            virtio.append(('virtio-9p-pci',
+                           'fsdev=root,mount_tag=containervm-rootfs'))
         for i, nic in enumerate(self.nics):
             args += ['-netdev', f'{nic["backend"]},id=net{i}']
             virtio.append(('virtio-net-pci',
