@@ -154,7 +154,7 @@ def broken(make_vm, *, values=None, text=None, config=None, **options):
 
 FAILURES = {
     'no-rootfs': ({'rootfs': None}, 'rootfs',
-                  "cannot mount 9p 'rootfs'"),
+                  "cannot mount 9p 'containervm-rootfs'"),
     'no-version': ({'text': "CVM_INSTANCE='x'\n"}, 'contract',
                    'guest.env: CVM_VERSION is missing'),
     'other-version': ({'text': "CVM_VERSION='2'\n"}, 'contract',
