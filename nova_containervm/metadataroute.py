@@ -27,9 +27,9 @@ from nova.network import model
 from nova.network import neutron
 from oslo_log import log as logging
 
-LOG = logging.getLogger(__name__)
+from nova_containervm.guest import network as network_lib
 
-DESTINATION = '169.254.169.254/32'
+LOG = logging.getLogger(__name__)
 
 # OVN's agent answers at a port of this kind, in each of the network's subnets.
 _OVN = 'network:distributed'
@@ -47,15 +47,19 @@ def added(context, network_info, instance):
     :param network_info: Nova's model, which is not changed
     """
     result = model.NetworkInfo(copy.deepcopy(list(network_info or ())))
+    ports = {}
     for vif in result:
         network = vif.get('network') or {}
         subnets = [s for s in network.get('subnets') or () if _lacks_it(s)]
         if not subnets:
             continue
         try:
-            ports = neutron.get_client(context, admin=True).list_ports(
-                network_id=network['id'], device_owner=[_OVN, *_ROUTERS],
-                fields=['device_owner', 'fixed_ips'])['ports']
+            if network['id'] not in ports:
+                ports[network['id']] = neutron.get_client(
+                    context, admin=True).list_ports(
+                        network_id=network['id'],
+                        device_owner=[_OVN, *_ROUTERS],
+                        fields=['device_owner', 'fixed_ips'])['ports']
         except (neutron_exceptions.NeutronClientException,
                 ksa_exceptions.ClientException, exception.Forbidden,
                 exception.NeutronAdminCredentialConfigurationInvalid) as e:
@@ -64,10 +68,10 @@ def added(context, network_info, instance):
                         'it: %s', network['id'], e, instance=instance)
             return result
         for subnet in subnets:
-            hop = _hop(subnet, ports)
+            hop = _hop(subnet, ports[network['id']])
             if hop:
                 subnet.add_route(model.Route(
-                    cidr=DESTINATION,
+                    cidr=network_lib.METADATA_ROUTE,
                     gateway=model.IP(address=hop, type='gateway')))
     return result
 
@@ -76,7 +80,7 @@ def _lacks_it(subnet):
     """Whether servers have an address of an IPv4 subnet, and no such route."""
     return (ipaddress.ip_network(subnet['cidr'], strict=False).version == 4
             and subnet.get('ips')
-            and not any(route['cidr'] == DESTINATION
+            and not any(route['cidr'] == network_lib.METADATA_ROUTE
                         for route in subnet.get('routes') or ()))
 
 

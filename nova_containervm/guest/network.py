@@ -26,7 +26,7 @@ import typing
 if typing.TYPE_CHECKING:
     from nova.network import model
 
-_METADATA_ROUTE = '169.254.169.254/32'
+METADATA_ROUTE = '169.254.169.254/32'
 _DEFAULTS = ('0.0.0.0/0', '::/0')
 
 
@@ -110,9 +110,9 @@ def _routes(subnet: collections.abc.Mapping[str, typing.Any]) -> list[Route]:
         routes.insert(0, Route(default, gateway))
     dhcp_server = _dhcp_server(subnet)
     if (network.version == 4 and not gateway and dhcp_server and
-            not any(r.destination == _METADATA_ROUTE for r in routes)):
+            not any(r.destination == METADATA_ROUTE for r in routes)):
         # An isolated network: Neutron's DHCP agent serves the metadata.
-        routes.append(Route(_METADATA_ROUTE, dhcp_server))
+        routes.append(Route(METADATA_ROUTE, dhcp_server))
     return with_link_routes(routes, network)
 
 

@@ -99,6 +99,14 @@ class MetadataRouteTest(base.BaseTestCase):
         self.assertEqual(info.json(), self._added(info).json())
         self.get_client.assert_not_called()
 
+    def test_neutron_is_asked_once_for_two_ports(self):
+        found = self._added(model.NetworkInfo(
+            [*network_info(subnet()), *network_info(subnet())]))
+        self.assertEqual(
+            [1, 1], [len(vif['network']['subnets'][0]['routes'])
+                     for vif in found])
+        self.assertEqual(1, self.client.list_ports.call_count)
+
     def test_no_network(self):
         self.assertEqual([], list(self._added(None)))
 

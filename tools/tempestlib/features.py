@@ -169,7 +169,6 @@ def tempest_conf(cfg, what, image, prepared, directory):
             # Only one of the images has an SSH server.
             'run_validation': what.ssh,
             'connect_method': 'floating',
-            'network_for_ssh': 'public',
             'image_ssh_user': 'root',
             'image_alt_ssh_user': 'root',
         },
