@@ -107,6 +107,8 @@ class Moves:
 
     def _take_image(self, context, instance, rec, directory):
         """Make an archive of the image if the other host cannot get it."""
+        # What a nova-compute that died in here has left, half of it perhaps
+        fileutils.delete_if_exists(_file(directory, _IMAGE_OUT))
         if originals.size_in_glance(self._driver._image_api, context,
                                     rec.image_id) is not None:
             return

@@ -169,9 +169,10 @@ class MigrationTest(MoveCase):
         if layer == 'share':
             self.write(server, 'before')
             # As if an earlier attempt had been cut short
-            with open(os.path.join(self.instance_dir(server), 'containervm',
-                                   'rootfs.tar.leaving'), 'w') as left:
-                left.write('half')
+            for name in ('rootfs.tar.leaving', 'image.tar.leaving'):
+                with open(os.path.join(self.instance_dir(server),
+                                       'containervm', name), 'w') as left:
+                    left.write('half')
             # It does no harm when the server stays.
             server = self._reboot_server(server, hard=True)
             self.assertEqual('before', self.read(server))

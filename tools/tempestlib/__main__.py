@@ -12,6 +12,7 @@
 """Runs the command line; tools/tempest calls it by this directory's name."""
 
 import os
+import signal
 import sys
 
 sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -19,4 +20,7 @@ sys.path[0] = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 from tempestlib import cli  # noqa: E402
 
 if __name__ == '__main__':
+    # For `tools/tempest show NAME | head`. Children that Python starts have
+    # the default anyway.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     sys.exit(cli.main())
