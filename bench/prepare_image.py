@@ -40,25 +40,66 @@ from nova_containervm.images import store  # noqa: E402
 from tests.unit.images import builders  # noqa: E402
 
 
+def packages(source):
+    """Debian's packages in a root filesystem.
+
+    :returns: (dict of a file's path to the number of its package, number for
+        files of none)
+    """
+    owners = {}
+    number = 0
+    with tarfile.open(source) as whole:
+        for member in whole:
+            if (member.isreg() and '/dpkg/info/' in member.name
+                    and member.name.endswith('.list')):
+                number += 1
+                lines = whole.extractfile(member).read().decode()
+                for path in lines.splitlines():
+                    # /bin is a symbolic link to usr/bin by now.
+                    owners[path.strip('/')] = number
+                    owners['usr' + path] = number
+    return owners, number + 1
+
+
 def split(source, count, share):
-    """Layers of a root filesystem: *share* of its files, in *count*."""
+    """Layers of a root filesystem: *share* of its files, in *count*.
+
+    As of a build that installs packages in *count* steps; each layer has the
+    directories above its files, as those of docker have.
+    """
     layers = [source + '.layer%d' % n for n in range(count)]
     outs = [tarfile.open(name, 'w', format=tarfile.PAX_FORMAT)
             for name in layers]
-    taken = {}
+    owners, last = packages(source)
+    directories, taken = {}, {}
+    there = [set() for _layer in layers]
+
+    def add_parents(target, path):
+        parent = os.path.dirname(path)
+        if parent in directories and parent not in there[target]:
+            add_parents(target, parent)
+            there[target].add(parent)
+            outs[target].addfile(directories[parent])
+
     with tarfile.open(source) as whole:
         for number, member in enumerate(whole):
-            if member.islnk():
-                if member.linkname not in taken:
+            path = member.name.removeprefix('./').rstrip('/')
+            target = owners.get(path, last) * count // (last + 1)
+            if member.isdir():
+                directories[path] = member
+                if path in there[target]:
                     continue
-                target = taken[member.linkname]
-            elif member.isdir() or not member.isreg():
-                target = 0
-            elif number % share:
-                continue
-            else:
-                target = number // share % count
-            taken[member.name] = target
+                there[target].add(path)
+            elif member.islnk():
+                first = member.linkname.removeprefix('./')
+                if first not in taken:
+                    continue
+                target = taken[first]
+            elif member.isreg():
+                if number % share:
+                    continue
+                taken[path] = target
+            add_parents(target, path)
             outs[target].addfile(member, whole.extractfile(member)
                                  if member.isreg() else None)
     for out in outs:

@@ -233,6 +233,9 @@ class Host:
 
     def disk_use(self, path):
         """Bytes that files take below a path, without what is mounted."""
+        # What has not been written to a disk has no blocks yet, and what a
+        # server writes to its loop device may not even be in the file.
+        os.sync()
         return 1024 * int(_run('du', '-skx', str(path)).split()[0])
 
     def disk_files(self, uuid):
