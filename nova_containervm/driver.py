@@ -17,6 +17,7 @@ same arguments; else delegate to :class:`nova_containervm.ops.ContainerOps`.
 """
 
 import functools
+import inspect
 
 from nova.compute import task_states
 from nova import exception
@@ -31,6 +32,16 @@ from nova_containervm import transports
 CONF = conf.CONF
 
 __all__ = ['ContainerVMDriver']
+
+
+def _as_nova_has_it(override):
+    """Give an override the signature that this release of Nova has.
+
+    It has more arguments from one release to the next.
+    """
+    override.__signature__ = inspect.signature(
+        getattr(libvirt_driver.LibvirtDriver, override.__name__))
+    return override
 
 
 class ContainerVMDriver(libvirt_driver.LibvirtDriver):
@@ -145,7 +156,8 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         if not self._containers.owns(instance):
             return super()._create_guest_with_network(
                 context, xml, instance, network_info, *args, **kwargs)
-        kwargs['post_xml_callback'] = self._containers.before_start(
+        preparations = self._containers.preparations
+        kwargs['post_xml_callback'] = preparations.before_start(
             context, instance, network_info,
             power_on=kwargs.get('power_on', True))
         guest = super()._create_guest_with_network(
@@ -172,6 +184,18 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         if self._containers.enabled:
             total += self._containers.room_of_shares()
         return total
+
+    def reboot(self, context, instance, network_info, reboot_type,
+               block_device_info=None, bad_volumes_callback=None,
+               accel_info=None, share_info=None):
+        if reboot_type == 'SOFT' and self._containers.owns(instance):
+            self._containers.preparations.before_soft_reboot(
+                context, instance, network_info)
+        return super().reboot(
+            context, instance, network_info, reboot_type,
+            block_device_info=block_device_info,
+            bad_volumes_callback=bad_volumes_callback, accel_info=accel_info,
+            share_info=share_info)
 
     def _hard_reboot(self, context, instance, *args, **kwargs):
         if not self._containers.owns(instance):
@@ -226,6 +250,11 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
                                             update_task_state,
                                             self._containers.room)
 
+    def attach_interface(self, context, instance, image_meta, vif):
+        super().attach_interface(context, instance, image_meta, vif)
+        if self._containers.owns(instance):
+            self._containers.interfaces.attached(context, instance, vif)
+
     # Resize and migration
 
     def migrate_disk_and_power_off(self, context, instance, dest,
@@ -241,20 +270,16 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
         return self._containers.moves.leave(context, instance, dest,
                                             move_disks)
 
+    @_as_nova_has_it
     def finish_migration(self, context, migration, instance, disk_info,
-                         network_info, image_meta, resize_instance,
-                         allocations, block_device_info=None, power_on=True,
-                         share_info=None):
+                         network_info, image_meta, *args, **kwargs):
         if self._containers.owns(instance):
             # Nova gives the image as the user has it, without what spawn()
             # has added for the machine.
             image_meta = instance.image_meta
-        # Older releases of Nova do not know it.
-        more = {} if share_info is None else {'share_info': share_info}
         return super().finish_migration(
             context, migration, instance, disk_info, network_info, image_meta,
-            resize_instance, allocations, block_device_info=block_device_info,
-            power_on=power_on, **more)
+            *args, **kwargs)
 
     def _create_image(self, context, instance, *args, **kwargs):
         source = kwargs.get('fallback_from_host')

@@ -13,13 +13,11 @@
 """The work behind the driver's overrides: container servers, start to end."""
 
 import contextlib
-import functools
 import os
 import sys
 import time
 
 from keystoneauth1 import exceptions as ksa_exceptions
-from nova.compute import task_states
 from nova import exception
 from nova import objects
 from nova.virt.libvirt import utils as libvirt_utils
@@ -30,12 +28,12 @@ from oslo_utils import fileutils
 from nova_containervm import basevm
 from nova_containervm import conf
 from nova_containervm import domain
-from nova_containervm.guest import configdrive
 from nova_containervm import hostcheck
 from nova_containervm import imageservice
+from nova_containervm import interfaces
 from nova_containervm import livemoves
-from nova_containervm import metadataroute
 from nova_containervm import moves
+from nova_containervm import preparations
 from nova_containervm import record
 from nova_containervm import refusals
 from nova_containervm import serverspec
@@ -73,6 +71,9 @@ class ContainerOps:
                                              self.room)
         self._watcher = watcher.StatusWatcher(driver._host, driver.emit_event)
         self.startups = startups.Startups()
+        self.preparations = preparations.Preparations(
+            driver, self._images, self.moves, self._watcher, self.room)
+        self.interfaces = interfaces.Interfaces(driver._host)
         self.refusals = refusals.Refusals(self._watcher)
 
     # Which servers are ours
@@ -308,51 +309,6 @@ class ContainerOps:
                          self._rootfs(instance_dir, rec),
                          watcher.status_path(instance_dir))
 
-    def before_start(self, context, instance, network_info, power_on=True):
-        """Prepare what a domain needs before it is defined and started.
-
-        :param power_on: whether it is started
-        :returns: a function to be called once it is defined, which writes
-            the config drive
-        """
-        instance_dir = libvirt_utils.get_instance_path(instance)
-        rec = record.of(instance)
-        self.moves.take_in(instance, rec)
-        image = self._images.get(context, rec.image_id,
-                                 rec.choices.image_form,
-                                 serverspec.image_ref(instance),
-                                 instance.trusted_certs)
-        rootfs = self._rootfs(instance_dir, rec)
-        rootfs.prepare(image, self.room(instance, rec))
-        network_info = metadataroute.added(context, network_info, instance)
-        contract = serverspec.contract(instance, network_info, image, rec,
-                                       rootfs)
-        serverspec.with_contract(rec, contract).save(instance_dir)
-        if power_on and instance.task_state != task_states.RESUMING:
-            self._reset_status(instance_dir, instance.uuid)
-        return functools.partial(self._write_config_drive, context, instance,
-                                 network_info, rec, contract, instance_dir)
-
-    def _write_config_drive(self, context, instance, network_info, rec,
-                            contract, instance_dir):
-        # Only now, for the devices are read from the defined domain.
-        instance.device_metadata = self._driver._build_device_metadata(
-            context, instance)
-        metadata = configdrive.ContainerMetadata(
-            instance, contract.files(), serverspec.vendor_data(rec),
-            content=list(rec.injected_files), network_info=network_info)
-        configdrive.write(os.path.join(instance_dir, configdrive.NAME),
-                          metadata)
-
-    def _reset_status(self, instance_dir, uuid):
-        path = watcher.status_path(instance_dir)
-        self._watcher.forget(uuid)
-        for name in watcher.files(path):
-            fileutils.delete_if_exists(name)
-        # Made here, so that it is nova's and not root's when libvirt's log
-        # daemon opens it.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640))
-
     def shutdown_timeout(self, instance, timeout):
         """How long to wait for a server's shutdown, in seconds.
 
@@ -369,7 +325,7 @@ class ContainerOps:
     # End
 
     def release(self, instance):
-        """Give back what :meth:`before_start` took.
+        """Give back what the server's start took.
 
         Whatever image the server has by now: a rebuild has given it the new
         one before its old self ends.

@@ -105,15 +105,22 @@ def _process(env: '_Assignments', process: Facts) -> None:
 def _network(env: '_Assignments', facts: Facts) -> None:
     env.add('NICC', len(facts['nics']))
     for index, nic in enumerate(facts['nics']):
-        prefix = f'NIC_{index}_'
-        env.add(prefix + 'MAC', nic['mac'])
-        env.add(prefix + 'MTU', nic['mtu'] or '')
-        env.add(prefix + 'ADDRS', ' '.join(nic['addresses']))
-        env.add(prefix + 'ROUTES', ' '.join(
-            f"{r['destination']},{r['gateway']}" for r in nic['routes']))
-        env.add(prefix + 'DHCP', ' '.join(nic['dhcp']))
+        for name, value in nic_values(nic).items():
+            env.add(f'NIC_{index}_{name}', value)
     env.add('DNS', ' '.join(facts['dns']))
     env.add('SEARCH', ' '.join(facts['search']))
+
+
+def nic_values(nic: Facts) -> dict[str, str]:
+    """An interface of guest.json as the values of its variables."""
+    return {
+        'MAC': nic['mac'],
+        'MTU': str(nic['mtu'] or ''),
+        'ADDRS': ' '.join(nic['addresses']),
+        'ROUTES': ' '.join(f"{r['destination']},{r['gateway']}"
+                           for r in nic['routes']),
+        'DHCP': ' '.join(nic['dhcp']),
+    }
 
 
 def _health(env: '_Assignments', health: Facts | None) -> None:

@@ -179,6 +179,27 @@ def shell(address, script, timeout=90):
     return output
 
 
+def interfaces(address):
+    """Interfaces inside, by MAC: (mtu, addresses without link-local)."""
+    found = {}
+    # One may go away while this runs.
+    output = shell(address, '''
+        for dev in /sys/class/net/*; do
+            mac=$(cat $dev/address) && mtu=$(cat $dev/mtu) &&
+            ips=$(ip -o address show dev ${dev##*/} scope global) || continue
+            echo "dev $mac $mtu"
+            [ -z "$ips" ] || echo "$ips"
+        done''')
+    for line in output.splitlines():
+        words = line.split()
+        if words[0] == 'dev':
+            mac = words[1]
+            found[mac] = (int(words[2]), set())
+        else:
+            found[mac][1].add(words[3])
+    return found
+
+
 def answers(address):
     """Whether the probe answers right now."""
     try:

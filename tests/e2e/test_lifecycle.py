@@ -179,6 +179,39 @@ def test_reboot(running, cloud, kind):
         "cat: can't open '/stopped': No such file or directory\n")
 
 
+@pytest.mark.operation('attach-interface')
+def test_attached_interface(running, cloud):
+    """It has its addresses at once, and after a soft reboot."""
+    address = cloud.address(running)
+    neutron = cloud.sdk.network
+    private = neutron.find_network('private')
+    before = cloud_lib.interfaces(address)
+    port = neutron.get_port(cloud.compute.create_server_interface(
+        running, net_id=private.id).port_id)
+    wanted = {'%s/%s' % (ip['ip_address'], neutron.get_subnet(
+        ip['subnet_id']).cidr.split('/')[1]) for ip in port.fixed_ips}
+    after = {**before, port.mac_address: (private.mtu, wanted)}
+    try:
+        assert cloud_lib.interfaces(address) == after
+        soft_reboot(running, cloud, address)
+        assert cloud_lib.interfaces(address) == after
+    finally:
+        cloud.compute.delete_server_interface(port.id, running)
+    cloud.until(lambda: cloud_lib.interfaces(address),
+                lambda seen: seen == before, 60, 'end of the interface')
+    # It is not waited for, even if Nova still has it in its notes.
+    soft_reboot(running, cloud, address)
+    assert cloud_lib.interfaces(address) == before
+
+
+def soft_reboot(server, cloud, address):
+    before = boot_id(address)
+    cloud.compute.reboot_server(server.id, 'SOFT')
+    cloud.wait(server, 'ACTIVE')
+    cloud.until(lambda: cloud_lib.answers(address) and boot_id(address),
+                lambda now: now and now != before, 60, 'new boot')
+
+
 @pytest.mark.operation('pause')
 def test_pause(running, cloud):
     address = cloud.address(running)

@@ -94,24 +94,6 @@ def public_address(cloud, server, version=4):
     raise AssertionError('no address on public: %s' % server.addresses)
 
 
-def interfaces(address):
-    """Interfaces inside, by MAC: (mtu, addresses without link-local)."""
-    found = {}
-    output = cloud_lib.shell(address, '''
-        for dev in /sys/class/net/*; do
-            echo "dev $(cat $dev/address) $(cat $dev/mtu)"
-            ip -o address show dev ${dev##*/} scope global
-        done''')
-    for line in output.splitlines():
-        words = line.split()
-        if words[0] == 'dev':
-            mac = words[1]
-            found[mac] = (int(words[2]), set())
-        else:
-            found[mac][1].add(words[3])
-    return found
-
-
 def ping(address):
     subprocess.run(['ping', '-c', '1', '-W', '10', address], check=True,
                    stdout=subprocess.DEVNULL)
@@ -120,7 +102,7 @@ def ping(address):
 def test_addresses_and_mtu_by_mac(web, cloud):
     """As Neutron has them, on the interface that Neutron means."""
     neutron = cloud.sdk.network
-    seen = interfaces(public_address(cloud, web))
+    seen = cloud_lib.interfaces(public_address(cloud, web))
     ports = list(neutron.ports(device_id=web.id))
     assert len(ports) == 2
     for port in ports:
@@ -212,7 +194,7 @@ def test_ipv6_address_modes(own_networks, server, probe, cloud):
                  if p.device_owner.startswith('compute:')]
         fixed, = port.fixed_ips
         wanted[port.mac_address] = {fixed['ip_address'] + '/64'}
-    seen = interfaces(address)
+    seen = cloud_lib.interfaces(address)
     assert {mac: seen[mac][1] for mac in wanted} == wanted
 
 
@@ -307,7 +289,7 @@ def test_dhcp_where_the_contract_has_no_address(
     address = public_address(cloud, client)
 
     def leased():
-        return interfaces(address)[bare.mac_address][1]
+        return cloud_lib.interfaces(address)[bare.mac_address][1]
 
     got = cloud.until(leased, bool, 60, 'address by DHCP')
     assert {ipaddress.ip_interface(a).ip for a in got} <= {

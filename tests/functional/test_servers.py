@@ -13,7 +13,9 @@
 
 import json
 import os
+import sys
 import time
+from unittest import mock
 
 import ddt
 import fixtures
@@ -187,6 +189,59 @@ class ContainerServerTest(base.TestBase):
         self.assertEqual(2, len(self.xml))
         # The root disk is still the base VM image's.
         self.assertEqual({self.disks[0][0]}, {name for name, _ in self.disks})
+
+    def _soft_reboot(self, server):
+        # Nova's fake of libvirt does not end a domain's run.
+        self.useFixture(fixtures.MockPatchObject(
+            self.driver, '_soft_reboot', return_value=True))
+        self.api.post_server_action(server['id'],
+                                    {'reboot': {'type': 'SOFT'}})
+        self.notifier.wait_for_versioned_notifications('instance.reboot.start')
+        self._wait_for_server_parameter(server,
+                                        {'OS-EXT-STS:task_state': None})
+
+    def test_soft_reboot_takes_changes(self):
+        """libvirt starts the domain as it is; the drive says what is new."""
+        server = self.create(self.docker_image())
+        self.api.post_server_metadata(
+            server['id'], {'containervm_command': 'echo again'})
+        self._soft_reboot(server)
+        self.assertEqual(1, len(self.xml))
+        config = json.loads(self._drive(server)['containervm/config.json'])
+        self.assertEqual(['echo', 'again'], config['process']['args'][-2:])
+
+    def test_soft_reboot_with_what_cannot_be_run(self):
+        """It goes on as it is, with a fault that says why."""
+        server = self.create(self.docker_image())
+        self.api.post_server_metadata(
+            server['id'], {'containervm_stop_timeout': 'soon'})
+        self._soft_reboot(server)
+        self.driver._soft_reboot.assert_not_called()
+        server = self._wait_for_state_change(server, 'ACTIVE')
+        action = self.api.get_instance_actions(server['id'])[0]
+        self.assertEqual('reboot', action['action'])
+        self.assertIn(b"CVM_STOP_TIMEOUT='10'",
+                      self._drive(server)['containervm/guest.env'])
+
+    def test_attached_interface(self):
+        """The guest is told of it, and finds it in its next contract."""
+        qemu = mock.Mock()
+        self.enterContext(mock.patch.dict(sys.modules, libvirt_qemu=qemu))
+        server = self.create(self.docker_image())
+        port = self.neutron.port_1
+        self._attach_interface(server, port['id'])
+        (_domain, text, _timeout, _flags), _ = \
+            qemu.qemuAgentCommand.call_args
+        told = json.loads(text)['arguments']
+        self.assertEqual(port['mac_address'].lower(), told['mac'])
+        self.assertEqual(1, told['number'])
+        address = port['fixed_ips'][0]['ip_address']
+        self.assertTrue(told['addrs'].startswith(address + '/'), told)
+        self._soft_reboot(server)
+        env = self._drive(server)['containervm/guest.env'].decode()
+        self.assertIn("CVM_NICC='2'", env)
+        self.assertIn("CVM_NIC_1_ADDRS='%s'" % told['addrs'], env)
+        self.assertIn("CVM_NIC_1_ROUTES='%s'" % told['routes'], env)
 
     def test_restart_of_the_service(self):
         server = self.create(self.docker_image())

@@ -18,7 +18,9 @@ import time
 import pytest
 
 from tests.guest import rootfs as rootfs_lib
+from tests.guest import test_network
 
+INTERFACE_UP = '__org.openstack.containervm_interface-up'
 COUNT = ('i=0; while :; do i=$((i+1)); echo $i >/count; echo $i; '
          'sleep 0.05; done')
 
@@ -54,12 +56,13 @@ def agent(make_vm, tmp_path):
     """A function that starts a VM; returns it and an Agent."""
     agents = []
 
-    def start(command=COUNT, **options):
+    def start(command=COUNT, extra=(), **options):
         path = tmp_path / 'agent'
         vm = make_vm(('sh', '-c', command), extra=[
             '-chardev', f'socket,id=agent,path={path},server=on,wait=off',
             '-device', 'virtserialport,chardev=agent,'
-                       'name=org.qemu.guest_agent.0'], **options).start()
+                       'name=org.qemu.guest_agent.0', *extra],
+            **options).start()
         vm.wait_for('1')
         agents.append(Agent(vm.connect(path)))
         assert agents[-1].returned('guest-sync', id=5) == 5
@@ -161,3 +164,46 @@ def test_share_is_written_out(agent, tmp_path):
             'ROOTFS_OPTIONS': 'rw,trans=virtio,version=9p2000.L,cache=mmap'})
     assert host.returned('guest-fsfreeze-freeze') == 0
     assert host.returned('guest-fsfreeze-thaw') == 0
+
+
+def test_interface_that_comes_later(agent):
+    """To a machine that had none, and no driver loaded for want of one."""
+    vm, host = agent(
+        'echo 1; until ip route | grep ^default; do sleep 0.1; done; '
+        'ip addr show dev eth0; echo ping | nc 10.0.2.100 7; '
+        'while ip link show dev eth0 >/dev/null 2>&1; do sleep 0.1; done; '
+        'echo gone; exec sleep 1000',
+        extra=['-device', 'pcie-root-port,id=slot1,chassis=1',
+               '-netdev', test_network.USER_NET + ',id=late'])
+    vm.qmp('device_add', driver='virtio-net-pci', netdev='late', id='nic',
+           mac=test_network.MAC, bus='slot1')
+    assert host.returned(
+        INTERFACE_UP, mac=test_network.MAC, mtu=1400, number=1, dhcp='',
+        addrs='10.0.2.15/24 fd00:1::15/64',
+        routes='0.0.0.0/0,10.0.2.2 ::/0,fd00:1::2') == {}
+    vm.wait_for('ping')
+    console = vm.console()
+    assert 'default via 10.0.2.2 dev eth0  metric 101' in console
+    assert 'mtu 1400' in console
+    assert 'inet 10.0.2.15/24' in console
+    assert 'inet6 fd00:1::15/64 scope global' in console
+    assert 'warning' not in console
+    vm.qmp('device_del', id='nic')
+    vm.wait_for('gone')
+
+
+def test_interface_that_does_not_come(agent):
+    """The container goes on, whatever cannot be done."""
+    vm, host = agent(nics=test_network.nics(test_network.MAC),
+                     contract={'NICC': 1, **test_network.nic(
+                         ADDRS='10.0.2.15/24')})
+    for arguments, error in (
+            ({'mac': test_network.OTHER_MAC},
+             'no interface with address ' + test_network.OTHER_MAC),
+            ({'mac': test_network.MAC, 'addrs': 'nonsense'},
+             "eth0: 'nonsense' is no address"),
+            ({'mac': test_network.MAC, 'dhcp': '4'},
+             'there is no DHCP client any more')):
+        assert host.ask(INTERFACE_UP, **arguments)['error']['desc'] == error
+    assert goes_on(vm, 30)
+    assert 'failed' not in vm.console()

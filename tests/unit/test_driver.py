@@ -64,8 +64,6 @@ VARIADIC = {
     '_hard_reboot': ['network_info', 'share_info'],
     '_cleanup': ['block_device_info'],
 }
-# Arguments that older releases of Nova do not pass.
-NEW = ('share_info',)
 
 
 @ddt.ddt
@@ -116,9 +114,6 @@ class DriverTestCase(base.BaseTestCase):
             if parameter.kind in (parameter.VAR_POSITIONAL,
                                   parameter.VAR_KEYWORD):
                 continue
-            if parameter.name in NEW and \
-                    parameter.name not in signature.parameters:
-                continue
             arguments.append(server if parameter.name == 'instance'
                              else getattr(mock.sentinel, parameter.name))
         arguments += [getattr(mock.sentinel, extra)
@@ -158,10 +153,7 @@ class DriverTestCase(base.BaseTestCase):
                 [(p.name, p.kind, p.default)
                  for p in inspect.signature(f).parameters.values()]
                 for f in (original, function))
-            self.assertEqual(expected, actual[:len(expected)], name)
-            # What older releases of Nova do not have
-            for _name, _kind, default in actual[len(expected):]:
-                self.assertIsNone(default, name)
+            self.assertEqual(expected, actual, name)
 
     @ddt.data(
         ('set_admin_password', exception.SetAdminPasswdNotSupported),

@@ -25,6 +25,7 @@
 #include "agent.h"
 #include "clock.h"
 #include "fsfreeze.h"
+#include "hotplug.h"
 #include "jsonread.h"
 #include "report.h"
 
@@ -184,6 +185,66 @@ static void shut_down(struct reply *reply, const struct json_value *arguments)
         done(reply);
 }
 
+/* An error of others' words, which must not end the string that it is in. */
+static void failed_because(struct reply *reply, char *why)
+{
+    for (char *at = why; *at; at++)
+        if (*at == '"' || *at == '\\' || (unsigned char)*at < ' ')
+            *at = '?';
+    answer(reply, AGENT_ERROR("GenericError", "%s"), why);
+}
+
+static int get_text(const struct json_value *arguments, const char *name,
+                    char *text, size_t size)
+{
+    struct json_value value;
+
+    text[0] = '\0';
+    if (json_member(arguments, name, &value) < 0)
+        return 0;
+    return json_get_string(&value, text, size);
+}
+
+static int get_number(const struct json_value *arguments, const char *name,
+                      unsigned most, unsigned *number)
+{
+    struct json_value value;
+    long long integer = 0;
+
+    if (json_member(arguments, name, &value) == 0 &&
+        json_get_integer(&value, &integer) < 0)
+        return -1;
+    if (integer < 0 || integer > (long long)most)
+        return -1;
+    *number = (unsigned)integer;
+    return 0;
+}
+
+/* The arguments are those of an interface in the contract (CVM_NIC_<n>_). */
+static void interface_up(struct reply *reply,
+                         const struct json_value *arguments)
+{
+    char mac[32], addrs[1024], routes[2048], dhcp[8], why[1000];
+    struct nic nic = {.mac = mac, .addrs = addrs, .routes = routes};
+    unsigned number;
+
+    if (get_text(arguments, "mac", mac, sizeof(mac)) < 0 || !mac[0] ||
+        get_text(arguments, "addrs", addrs, sizeof(addrs)) < 0 ||
+        get_text(arguments, "routes", routes, sizeof(routes)) < 0 ||
+        get_text(arguments, "dhcp", dhcp, sizeof(dhcp)) < 0 ||
+        get_number(arguments, "mtu", 65535, &nic.mtu) < 0 ||
+        get_number(arguments, "number", 255, &number) < 0) {
+        answer(reply, AGENT_ERROR("GenericError", "not an interface"));
+        return;
+    }
+    nic.dhcp4 = strchr(dhcp, '4') != NULL;
+    nic.dhcp6 = strchr(dhcp, '6') != NULL;
+    if (hotplug_nic(&nic, number, why, sizeof(why)) < 0)
+        failed_because(reply, why);
+    else
+        done(reply);
+}
+
 static void info(struct reply *reply, const struct json_value *arguments);
 
 static const struct command {
@@ -199,6 +260,8 @@ static const struct command {
     {"guest-fsfreeze-thaw", thaw},
     {"guest-set-time", set_time},
     {"guest-shutdown", shut_down},
+    /* As QEMU wants the names of what is not its own (qapi-code-gen). */
+    {"__org.openstack.containervm_interface-up", interface_up},
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

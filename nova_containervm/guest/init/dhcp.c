@@ -34,6 +34,7 @@
 #define LEASE_WAIT_MS 15000
 #define SLAAC_WAIT_MS 4000
 #define MAX_CLIENTS 16
+#define BUSYBOX "/bin/busybox"
 
 static char clients[MAX_CLIENTS][IF_NAMESIZE];
 static size_t client_count;
@@ -42,7 +43,7 @@ void dhcp_start(const char *interface)
 {
     /* -f: stays in the foreground, as our child; -t -A: four quick tries,
      * then again every 5 s for ever. */
-    char *argv[] = {"/bin/busybox", "udhcpc", "-f", "-i",
+    char *argv[] = {BUSYBOX, "udhcpc", "-f", "-i",
                     (char *)interface, "-s", SCRIPT, "-t", "4", "-T", "2",
                     "-A", "5", "-O", "staticroutes", "-O", "mtu",
                     "-O", "search", NULL};
@@ -57,6 +58,11 @@ void dhcp_start(const char *interface)
     if (process_spawn(argv, -1) < 0)
         fail_errno(STAGE, "cannot start udhcpc");
     snprintf(clients[client_count++], IF_NAMESIZE, "%s", interface);
+}
+
+bool dhcp_is_there(void)
+{
+    return access(BUSYBOX, X_OK) == 0;
 }
 
 bool dhcp_is_used(void)

@@ -24,7 +24,10 @@
  * lease. */
 void dhcp_start(const char *interface);
 
-/* Whether there is a client. */
+/* Whether the program is there; see tidy.h. */
+bool dhcp_is_there(void);
+
+/* Whether a client has been started. */
 bool dhcp_is_used(void);
 
 /*

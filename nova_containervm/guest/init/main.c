@@ -183,8 +183,9 @@ int main(int argc, char **argv)
         warn("channel", "the machine has no port %s", contract.channel);
     channel_booted();
 
-    if (contract.nic_count)
-        modules_load("net");
+    /* Also without an interface: one may be attached, and from modules_finish()
+     * on there is no module for it any more. */
+    modules_load("net");
     network_up(&contract, &network);
     etcfiles_write(&contract, &network);
     rootfs_mount(&contract);

@@ -62,9 +62,10 @@ static void each_word(const char *list, word_handler handler,
 }
 
 /* Find the interface with address MAC; its name into NAME. */
-static bool find_interface(const char *mac, char *name, size_t size)
+static bool find_interface(const char *mac, int wait_ms, char *name,
+                           size_t size)
 {
-    long long deadline = clock_ms() + WAIT_MS;
+    long long deadline = clock_ms() + wait_ms;
 
     for (;;) {
         DIR *interfaces = opendir("/sys/class/net");
@@ -161,13 +162,14 @@ static void add_route(const struct interface *interface, const char *word,
                    word);
 }
 
-static void up_nic(const struct nic *nic, unsigned number,
-                   struct network_result *result)
+void network_up_nic(const struct nic *nic, unsigned number, int wait_ms,
+                    struct network_result *result)
 {
     struct interface interface = {.metric = FIRST_METRIC + number};
     const char *name = interface.name;
 
-    if (!find_interface(nic->mac, interface.name, sizeof(interface.name)))
+    if (!find_interface(nic->mac, wait_ms, interface.name,
+                        sizeof(interface.name)))
         fail(STAGE, "no interface with address %s", nic->mac);
     int index = interface.index = (int)if_nametoindex(name);
     debug("%s is %s", nic->mac, name);
@@ -208,7 +210,7 @@ void network_up(const struct contract *contract,
     if (netlink_set_up((int)if_nametoindex("lo")) < 0)
         fail_errno(STAGE, "lo: cannot set up");
     for (size_t i = 0; i < contract->nic_count; i++)
-        up_nic(&contract->nics[i], (unsigned)i, result);
+        network_up_nic(&contract->nics[i], (unsigned)i, WAIT_MS, result);
     netlink_close();
     /* All clients are under way by now: the waits overlap. */
     result->dhcp = dhcp_is_used();

@@ -35,6 +35,13 @@ void network_up(const struct contract *contract,
                 struct network_result *result);
 
 /*
+ * Configure one interface, the server's NUMBERth, which may take WAIT_MS to
+ * appear. As in network_up(), whose socket is to be open.
+ */
+void network_up_nic(const struct nic *nic, unsigned number, int wait_ms,
+                    struct network_result *result);
+
+/*
  * Before there is a contract: have the first interface, if there is one, get
  * an address by DHCP. It stays as it is; network_up() sees to the rest.
  * Fails if no server answers, and if the kernel has no driver for any network

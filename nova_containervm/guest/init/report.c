@@ -28,6 +28,7 @@
 
 bool report_debug;
 void (*report_also)(const char *stage, const char *text);
+void (*report_instead)(const char *stage, const char *text);
 
 /*
  * One write() a line, so that lines of the container never get in between.
@@ -85,6 +86,15 @@ void report_failure(const char *stage, const char *text)
         report_also(stage, text);
 }
 
+static void __attribute__((noreturn)) end(const char *stage,
+                                          const char *text)
+{
+    if (report_instead)
+        report_instead(stage, text);
+    report_failure(stage, text);
+    power_off();
+}
+
 void fail(const char *stage, const char *format, ...)
 {
     char text[1000];
@@ -93,8 +103,7 @@ void fail(const char *stage, const char *format, ...)
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    report_failure(stage, text);
-    power_off();
+    end(stage, text);
 }
 
 void fail_errno(const char *stage, const char *format, ...)
@@ -109,8 +118,7 @@ void fail_errno(const char *stage, const char *format, ...)
     if (length < (int)sizeof(text))
         snprintf(text + length, sizeof(text) - length, ": %s",
                  strerror(error));
-    report_failure(stage, text);
-    power_off();
+    end(stage, text);
 }
 
 /*

@@ -45,6 +45,9 @@ void fail_errno(const char *stage, const char *format, ...)
 /* Called by report_failure() with what it reports, if it is set. */
 extern void (*report_also)(const char *stage, const char *text);
 
+/* Called by fail() in place of all that, if it is set; it ends the process. */
+extern void (*report_instead)(const char *stage, const char *text);
+
 /* The console line and event of fail(), without the end. */
 void report_failure(const char *stage, const char *text);
 

@@ -26,6 +26,7 @@
 #include "agent.h"
 #include "changes.h"
 #include "fsfreeze.h"
+#include "hotplug.h"
 #include "jsonread.h"
 #include "report.h"
 
@@ -57,6 +58,15 @@ int clock_settime(clockid_t clock, const struct timespec *time)
     printf("clock %d %lld.%09ld\n", (int)clock, (long long)time->tv_sec,
            time->tv_nsec);
     return 0;
+}
+
+int hotplug_nic(const struct nic *nic, unsigned number, char *error,
+                size_t size)
+{
+    printf("nic %u %s %u [%s] [%s] %d%d\n", number, nic->mac, nic->mtu,
+           nic->addrs, nic->routes, nic->dhcp4, nic->dhcp6);
+    snprintf(error, size, "no \"such\"\n\\");
+    return number == 9 ? -1 : 0;
 }
 
 void debug(const char *format, ...)

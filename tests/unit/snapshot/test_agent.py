@@ -133,3 +133,30 @@ class AgentTest(unittest.TestCase):
             subprocess.run([self.program, 'fuzz', str(seed), '5000'],
                            input=text.encode(), check=True,
                            capture_output=True)
+
+    def test_interface(self):
+        up = '__org.openstack.containervm_interface-up'
+        bad = {'error': {'class': ERROR, 'desc': 'not an interface'}}
+        for arguments, answers in (
+                ({'mac': 'fa:16:3e:00:00:01', 'mtu': 1450, 'number': 2,
+                  'addrs': '10.0.0.5/24 fd00::5/64',
+                  'routes': '0.0.0.0/0,10.0.0.1', 'dhcp': ''},
+                 ['nic 2 fa:16:3e:00:00:01 1450 [10.0.0.5/24 fd00::5/64] '
+                  '[0.0.0.0/0,10.0.0.1] 00', {'return': {}}]),
+                ({'mac': 'fa:16:3e:00:00:01', 'dhcp': '4 6'},
+                 ['nic 0 fa:16:3e:00:00:01 0 [] [] 11', {'return': {}}]),
+                # Its own words, made harmless
+                ({'mac': 'fa:16:3e:00:00:01', 'number': 9},
+                 ['nic 9 fa:16:3e:00:00:01 0 [] [] 00',
+                  {'error': {'class': ERROR, 'desc': 'no ?such???'}}]),
+                ({}, [bad]),
+                ({'mac': ''}, [bad]),
+                ({'mac': 5}, [bad]),
+                ({'mac': 'x' * 40}, [bad]),
+                ({'mac': 'a', 'mtu': 65536}, [bad]),
+                ({'mac': 'a', 'mtu': '1450'}, [bad]),
+                ({'mac': 'a', 'number': -1}, [bad]),
+                ({'mac': 'a', 'addrs': '1' * 1024}, [bad])):
+            with self.subTest(arguments):
+                self.assertEqual(answers, self.ask(self.command(
+                    up, **arguments)))
