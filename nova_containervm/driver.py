@@ -343,6 +343,11 @@ class ContainerVMDriver(libvirt_driver.LibvirtDriver):
             self._containers.refusals.set_admin_password(instance)
         super().set_admin_password(instance, new_pass)
 
+    def mount_share(self, context, instance, share_mapping):
+        if self._containers.owns(instance):
+            self._containers.refusals.mount_share(instance, share_mapping)
+        super().mount_share(context, instance, share_mapping)
+
     def check_can_live_migrate_destination(self, context, instance,
                                            src_compute_info, dst_compute_info,
                                            block_migration=False,

@@ -112,3 +112,16 @@ class Refusals:
             instance_uuid=instance.uuid, operation='have its password '
             'changed', reason='a container has no administrator account')
         raise exception.SetAdminPasswdNotSupported(reason.format_message())
+
+    @staticmethod
+    def mount_share(instance, share):
+        """Refuse to start a server with a share of Manila's.
+
+        Nova attaches it to a server that is off, without asking the driver.
+
+        :raises exception.ShareMountError: always; the server stays off
+        """
+        raise exception.ShareMountError(
+            share_id=share.share_id, server_id=instance.uuid,
+            reason='a container cannot mount it; take it away by "openstack '
+                   'server remove share", and use a volume')

@@ -88,3 +88,13 @@ class BootFromVolumeTestCase(base.BaseTestCase):
         with mock.patch.object(refusals.LOG, 'warning') as warning:
             self._check('', _disks(), volumes)
         warning.assert_called_once()
+
+
+class ShareTestCase(base.BaseTestCase):
+
+    def test_share_of_manilas(self):
+        e = self.assertRaises(
+            exception.ShareMountError, refusals.Refusals.mount_share,
+            mock.Mock(uuid='server1'), mock.Mock(share_id='share1'))
+        for word in ('server1', 'share1', 'server remove share'):
+            self.assertIn(word, e.format_message())
