@@ -13,6 +13,7 @@
 """The domain of a container server, made from that of an ordinary one."""
 
 import os
+import re
 
 from lxml import etree
 from nova import conf
@@ -50,6 +51,15 @@ PERMANENT_DEVICES = ('filesystem', 'rng', 'memballoon',
                      "controller[@type='virtio-serial']")
 FIRST_SLOT = 0x10
 SLOTS = 11
+
+# What the guest knows a flavor's further disks by, as it does a volume by its
+# id: files of LibvirtDriver's, and serial numbers. (disk.local is of servers
+# whose ephemeral disk is no block device mapping.)
+SERIALS = (
+    (r'disk\.swap', 'swap'),
+    (r'disk\.local', 'ephemeral0'),
+    (r'disk\.eph([0-9]+)', r'ephemeral\1'),
+)
 
 # A container server is driven through its serial port and its network.
 UNUSED_DEVICES = (
@@ -117,6 +127,7 @@ def configure(guest, base, record, rootfs, status_path):
                 disk.source_path and
                 os.path.basename(disk.source_path) == configdrive.NAME):
             _as_virtio(disk)
+    name_disks(guest)
     rootfs.configure(guest)
     guest.add_device(LibvirtConfigGuestStatusChannel(status_path))
     if record.choices.boot_method == 'kernel':
@@ -124,6 +135,17 @@ def configure(guest, base, record, rootfs, status_path):
         guest.os_initrd = base.initrd
         guest.os_cmdline = base.cmdline
         guest.os_boot_dev = []
+
+
+def name_disks(guest):
+    """Give the flavor's further disks their serial numbers."""
+    for disk in guest.devices:
+        if not isinstance(disk, vconfig.LibvirtConfigGuestDisk):
+            continue
+        for pattern, serial in SERIALS:
+            if match := re.fullmatch(pattern, os.path.basename(
+                    disk.source_path or '')):
+                disk.serial = match.expand(serial)
 
 
 def _pluggable_devices(guest):

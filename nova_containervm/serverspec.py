@@ -21,6 +21,7 @@ from nova import exception
 from nova_containervm.guest import cloud
 from nova_containervm.guest import contract as guest_contract
 from nova_containervm.guest import errors as guest_errors
+from nova_containervm.guest import values
 
 
 def contract(instance, network_info, image, rec, rootfs):
@@ -37,7 +38,7 @@ def contract(instance, network_info, image, rec, rootfs):
                'metadata': instance.metadata,
                'user_data': _user_data(instance)}
     try:
-        return guest_contract.build(
+        made = guest_contract.build(
             instance_uuid=instance.uuid,
             hostname=instance.hostname or instance.uuid,
             image_config=image.config, passwd=image.passwd,
@@ -45,12 +46,21 @@ def contract(instance, network_info, image, rec, rootfs):
             network_info=network_info, overrides_sources=sources,
             access_mode=rec.choices.share_access_mode,
             runtime=rec.choices.guest_runtime, base_type=rec.base_type,
+            swap=bool(instance.flavor.swap),
             **rootfs.contract())
     except guest_errors.InvalidOverride as e:
         raise exception.InvalidInput(reason=str(e))
     except guest_errors.ContractError as e:
         raise exception.ImageUnacceptable(image_id=rec.image_id,
                                           reason=str(e))
+    for volume in made.container.volumes:
+        if (values.EPHEMERAL.fullmatch(volume.volume_id) and
+                not instance.flavor.ephemeral_gb):
+            raise exception.InvalidInput(
+                reason='containervm_volumes: flavor %s has no ephemeral disk '
+                'for %s; take one that has' % (instance.flavor.name,
+                                               volume.path))
+    return made
 
 
 def image_properties(instance):

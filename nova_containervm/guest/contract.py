@@ -47,6 +47,7 @@
                    "dhcp": ["4", "6"]}],
          "dns": ["10.0.0.2"], "search": [str],
          "channel": "org.openstack.containervm.0",
+         "swap": false,
          "volumes": [{"id": "<uuid>", "path": "/data", "read_only": false}],
          "volume_wait": 120,
          "health": null or {"command": [str], "interval_ms": 30000,
@@ -115,6 +116,7 @@ class Contract:
     channel: str
     file_caps: tuple[tuple[str, str], ...]
     overridden: tuple[str, ...] = ()
+    swap: bool = False
 
     @property
     def stop_timeout(self) -> int:
@@ -202,6 +204,7 @@ class Contract:
             'dns': list(self.network.dns),
             'search': [self.domain] if self.domain else [],
             'channel': self.channel,
+            'swap': self.swap,
             'volumes': [{'id': v.volume_id, 'path': v.path,
                          'read_only': v.read_only}
                         for v in container.volumes],
@@ -225,7 +228,7 @@ def build(instance_uuid: str, hostname: str,
           access_mode: str = 'mapped', runtime: str = 'crun',
           base_type: str = 'minimal', share_options: str | None = None,
           rootfs_tag: str = ROOTFS_TAG, rootfs_serial: str = '',
-          domain: str = '', channel: str = CHANNEL,
+          domain: str = '', channel: str = CHANNEL, swap: bool = False,
           network: network_lib.Network | None = None) -> Contract:
     """Make a server's contract. This is what the driver calls.
 
@@ -243,6 +246,7 @@ def build(instance_uuid: str, hostname: str,
     :param share_options: mount options instead of the transport's usual ones
     :param rootfs_serial: virtio serial of the rootfs disk (block only)
     :param domain: DNS search domain, may be empty
+    :param swap: whether the machine has a disk for it
     :param network: in place of ``network_info``
     :raises InvalidOverride: the user's fault, naming key, value and source
     :raises InvalidImageConfig: the image's fault
@@ -279,6 +283,7 @@ def build(instance_uuid: str, hostname: str,
         file_caps=(tuple(sorted(file_caps)) if transport == '9p' and
                    writable == 'disk' else ()),
         overridden=tuple(overrides.names()),
+        swap=swap,
     )
     contract.files()  # a value that cannot be given is an error of this call
     return contract

@@ -74,6 +74,7 @@ def render(facts: Facts) -> bytes:
                              for entry in facts['file_capabilities']])
     _network(env, facts)
     env.add('CHANNEL', facts['channel'])
+    env.add('SWAP', int(facts['swap']))
     env.add_list('VOLUME', [
         f"{v['id']} {'ro' if v['read_only'] else 'rw'} {v['path']}"
         for v in facts['volumes']])

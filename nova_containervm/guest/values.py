@@ -68,6 +68,8 @@ _HOSTNAME_LABEL = re.compile(r'[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?',
                              re.ASCII)
 _SYSCTL = re.compile(r'[a-z][a-z0-9_]*(\.[A-Za-z0-9_:@-]+)+', re.ASCII)
 _UUID = re.compile(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.ASCII)
+#: Names of a flavor's ephemeral disks
+EPHEMERAL = re.compile(r'ephemeral[0-9]{1,2}', re.ASCII)
 # What starts like a JSON list of strings is meant as one, so that a mistake
 # in it is an error and not an odd command. `[ -e /x ]` is a command.
 _JSON_LIST = re.compile(r'\s*\[\s*("|\])')
@@ -91,7 +93,11 @@ class RestartPolicy:
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """An attached Cinder volume that the container sees at ``path``."""
+    """A disk that the container sees at ``path``.
+
+    ``volume_id`` is that of a Cinder volume, or names an ephemeral disk of the
+    flavor: ``ephemeral0``.
+    """
 
     volume_id: str
     path: str
@@ -308,12 +314,16 @@ def tmpfs(value: Value) -> dict[str, tuple[str, ...]]:
 
 
 def volumes(value: Value) -> tuple[Volume, ...]:
-    """Return volumes from ``<volume id>:/path[:ro|rw]``."""
+    """Return volumes from ``<volume id>:/path[:ro|rw]``.
+
+    In place of an id, ``ephemeral0`` is the first ephemeral disk.
+    """
     result: list[Volume] = []
     for item in _items(value, commas=True):
         volume_id, _, rest = item.partition(':')
         path, _, mode = rest.partition(':')
-        if not _UUID.fullmatch(volume_id.lower()):
+        if not (_UUID.fullmatch(volume_id.lower()) or
+                EPHEMERAL.fullmatch(volume_id)):
             raise ValueError(f'{volume_id!r} is not a volume id')
         if mode not in ('', 'rw', 'ro'):
             raise ValueError(f'{mode!r} is not ro or rw')

@@ -241,7 +241,8 @@ class Host:
     def disk_files(self, uuid):
         """The qcow2 disks of a server."""
         return [p for p in (self.instances / uuid).glob('disk*')
-                if p.name in ('disk', 'disk.local', 'disk.swap')]
+                if p.name in ('disk', 'disk.local', 'disk.swap')
+                or p.name.startswith('disk.eph')]
 
     @staticmethod
     def check_disk(path):

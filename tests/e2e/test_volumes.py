@@ -366,3 +366,47 @@ def test_boot_from_volume_is_refused(profile, volume, server, probe, cloud):
     assert 'boot from a volume' in words, words
     cloud.delete(made)
     cloud.wait_volume(root, 'available')
+
+
+# Disks that come with the flavor
+
+EPHEMERAL = {'containervm_volumes': 'ephemeral0:/scratch'}
+
+
+@pytest.fixture
+def roomy(cloud):
+    """Name of a flavor with an ephemeral disk and swap."""
+    made = cloud.compute.create_flavor(
+        name='e2e-roomy', ram=256, vcpus=1, disk=1, ephemeral=1, swap=128)
+    yield made.name
+    cloud.compute.delete_flavor(made)
+
+
+def test_disks_of_the_flavor(roomy, server, probe, cloud, host):
+    """Empty at first, and again after a rebuild; swap is just used."""
+    made = server(probe, flavor=roomy, metadata=EPHEMERAL)
+    address = cloud.address(made)
+    look = ('awk \'$2 == "/scratch" {print $3}\' /proc/mounts; '
+            "awk '/^SwapTotal/ {print int($2 / 1000)}' /proc/meminfo; "
+            'ls /scratch')
+    assert cloud_lib.shell(address, look) == 'ext4\n131\n'
+    cloud_lib.shell(address, 'echo kept >/scratch/file; sync')
+    reboot(cloud, made, 'HARD')
+    assert cloud_lib.shell(address, look) == 'ext4\n131\nfile\n'
+    before = boot_id(address)
+    cloud.compute.rebuild_server(made.id, image=probe.id)
+    cloud.wait(made, 'ACTIVE')
+    cloud.until(lambda: cloud_lib.answers(address) and boot_id(address),
+                lambda now: now and now != before, 60, 'new boot')
+    assert cloud_lib.shell(address, look) == 'ext4\n131\n'
+    cloud.compute.stop_server(made.id)
+    cloud.wait(made, 'SHUTOFF')
+    for disk in host.disk_files(made.id):
+        host.check_disk(disk)
+
+
+def test_ephemeral_disk_that_the_flavor_has_not(server, probe, cloud):
+    made = cloud.wait(server(probe, flavor='c1.tiny', wait=None,
+                             metadata=EPHEMERAL), 'ERROR')
+    assert ('containervm_volumes: flavor c1.tiny has no ephemeral disk for '
+            '/scratch') in made.fault['message']

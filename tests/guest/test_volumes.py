@@ -230,3 +230,69 @@ def test_stop_while_waiting(make_vm):
     vm.wait()
     assert vm.event('failed')['reason'] == (
         f'stopped before {ID} was attached')
+
+
+def make_fat(path):
+    """As Nova makes an ephemeral disk."""
+    make_disk(path)
+    tools.run(['mformat', '-i', path, '-v', 'ephemeral0', '-F', '::'])
+    return path
+
+
+@both_runtimes
+def test_ephemeral_disk(make_vm, tmp_path, runtime):
+    """What Nova has made on it is nothing that one would keep."""
+    disk = make_fat(tmp_path / 'ephemeral')
+    vm = make_vm(('sh', '-c', 'grep -o "/data ext4" /proc/mounts; '
+                              'cat /data/*; echo mine > /data/file'),
+                 runtime=runtime, extra=attached(('ephemeral0', disk)),
+                 contract={'VOLUME': ['ephemeral0 rw /data']})
+    vm.run()
+    assert vm.console() == (
+        "/data ext4\ncat: can't open '/data/*': No such file or directory\n")
+    fsck(disk)
+    vm.run()
+    assert vm.console() == '/data ext4\nmine\n'
+
+
+def test_fat_of_somebody_elses(make_vm, tmp_path):
+    """A volume with the same on it is left alone."""
+    disk = make_fat(tmp_path / 'volume')
+    before = disk.read_bytes()
+    vm = make_vm(('true',), extra=attached((ID, disk)),
+                 contract={'VOLUME': [f'{ID} rw /data']})
+    vm.run()
+    assert f'{ID} holds vfat; only ext4' in vm.console()
+    assert disk.read_bytes() == before
+
+
+@both_runtimes
+def test_swap(make_vm, tmp_path, runtime):
+    """Also for what is more than the machine's memory."""
+    disk = make_disk(tmp_path / 'swap', '256M')
+    tools.run(['mkswap', disk])
+    vm = make_vm(('sh', '-c', 'grep -c ^/dev/vd /proc/swaps; '
+                              'dd if=/dev/zero of=/dev/shm/x bs=1M count=150 '
+                              '2>/dev/null; wc -c < /dev/shm/x'),
+                 runtime=runtime, memory=128,
+                 extra=attached(('swap', disk)),
+                 contract={'SWAP': 1, 'SHM_SIZE': 200 << 20})
+    vm.run()
+    assert vm.console() == f'1\n{150 << 20}\n'
+    assert vm.event('exited')['code'] == 0
+
+
+def test_swap_that_is_none(make_vm, tmp_path):
+    """The container runs all the same."""
+    vm = make_vm(('echo', 'runs'), contract={'SWAP': 1},
+                 extra=attached(('swap', make_disk(tmp_path / 'swap'))))
+    vm.run()
+    assert vm.console() == ('containervm: warning: swap: /dev/vdc: Invalid '
+                            'argument\r\nruns\n')
+
+
+def test_swap_of_a_machine_without(make_vm):
+    vm = make_vm(('echo', 'runs'), contract={'SWAP': 1})
+    vm.run()
+    assert vm.console() == ('containervm: warning: swap: there is no such '
+                            'disk\r\nruns\n')

@@ -84,6 +84,20 @@ class ConfigureTestCase(base.BaseTestCase):
         self.assertEqual('virtio', drive.find('target').get('bus'))
         self.assertIsNotNone(drive.find('readonly'))
 
+    def test_further_disks_of_the_flavor(self):
+        guest = vconfig.LibvirtConfigGuest()
+        names = ('disk', 'disk.config', 'disk.swap', 'disk.local',
+                 'disk.eph0', 'disk.eph1', 'disk.info')
+        for name in names:
+            guest.add_device(disk('/i/' + name))
+        volume = disk('/mnt/disk.swap.of.others')
+        volume.serial = 'id'
+        guest.add_device(volume)
+        domain.name_disks(guest)
+        self.assertEqual(
+            [None, None, 'swap', 'ephemeral0', 'ephemeral0', 'ephemeral1',
+             None, 'id'], [d.serial for d in guest.devices])
+
     def test_share_of_layer_disk_is_read_only(self):
         share = self._domain().find('devices/filesystem')
         self.assertEqual('mapped', share.get('accessmode'))

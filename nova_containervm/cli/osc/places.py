@@ -17,16 +17,26 @@ import dataclasses
 from openstack import exceptions as sdk_exceptions
 from osc_lib import exceptions
 
+from nova_containervm.guest import values
+
 # MB that a container server needs at least.
 _LEAST_RAM = 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Volume:
-    """A volume of Cinder's and where the container is to see it."""
+    """A volume of Cinder's and where the container is to see it.
+
+    Or an ephemeral disk of the flavor, whose ``id`` is its name.
+    """
 
     id: str
     target: str
+
+    @property
+    def is_ephemeral(self):
+        """Whether it comes with the flavor."""
+        return values.EPHEMERAL.fullmatch(self.id) is not None
 
     @property
     def override(self):
@@ -94,8 +104,9 @@ def volumes(sdk, texts):
                 '%r is not of the form VOLUME:/PATH[:ro]. A volume is one of '
                 "Cinder's; directories of this machine cannot be mounted."
                 % text)
-        found = _find(sdk.block_storage.find_volume, name)
-        result.append(Volume(found.id, target))
+        if not values.EPHEMERAL.fullmatch(name):
+            name = _find(sdk.block_storage.find_volume, name).id
+        result.append(Volume(name, target))
     return result
 
 
@@ -106,4 +117,4 @@ def block_devices(image, attached):
     return [root, *({'uuid': volume.id, 'source_type': 'volume',
                      'destination_type': 'volume', 'boot_index': -1,
                      'delete_on_termination': False}
-                    for volume in attached)]
+                    for volume in attached if not volume.is_ephemeral)]

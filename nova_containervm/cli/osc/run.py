@@ -81,7 +81,8 @@ class Run(base.Documented, command.ShowOne):
         parser.add_argument(
             '-v', '--volume', metavar='VOLUME:PATH[:ro]', action='append',
             dest='volumes', help='attach a Cinder volume (name or id) and '
-                                 'mount it there (repeatable)')
+                                 'mount it there; ephemeral0 is the '
+                                 "flavor's ephemeral disk (repeatable)")
         parser.add_argument(
             '--property', metavar='KEY=VALUE', dest='properties',
             action=parseractions.KeyValueAction,

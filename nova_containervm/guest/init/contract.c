@@ -274,6 +274,7 @@ int contract_read(struct contract *contract, const struct env *env,
         bad(&reader, "CVM_WRITABLE='share' is no way to use a block device");
 
     read_process(&reader, contract);
+    contract->swap = number(&reader, "CVM_SWAP", 0, 1);
     read_volumes(&reader, contract);
     read_health(&reader, &contract->health);
     contract->stop_signal =

@@ -88,6 +88,7 @@ struct contract {
     char **rlimits;         /* "nofile 1024 524288", NULL-terminated */
     bool init;
 
+    bool swap; /* the machine has a disk for it */
     struct volume *volumes;
     size_t volume_count;
     unsigned volume_wait; /* seconds to wait for one that is not attached */

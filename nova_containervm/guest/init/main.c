@@ -47,6 +47,7 @@
 #include "report.h"
 #include "rootfs.h"
 #include "supervise.h"
+#include "swap.h"
 #include "text.h"
 #include "tidy.h"
 #include "volumes.h"
@@ -189,6 +190,8 @@ int main(int argc, char **argv)
     network_up(&contract, &network);
     etcfiles_write(&contract, &network);
     rootfs_mount(&contract);
+    if (contract.swap)
+        swap_on();
     volumes_mount(&contract);
     network_sysctls(&contract);
     modules_load("late");

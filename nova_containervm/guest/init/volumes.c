@@ -36,6 +36,7 @@
 #include "skeleton.h"
 
 #define STAGE "volume"
+#define EPHEMERAL "ephemeral"
 
 /* How long to wait without a word. */
 #define QUIET_MS 2000
@@ -138,6 +139,14 @@ static void fill(const struct volume *volume, int directory)
     set_mark(directory, FILLED);
 }
 
+/* A flavor's ephemeral disk, as Nova makes it: with an empty FAT, unless the
+ * operator says otherwise. */
+static bool is_fresh(const struct volume *volume, const char *content)
+{
+    return strncmp(volume->id, EPHEMERAL, strlen(EPHEMERAL)) == 0 &&
+           strcmp(content, "vfat") == 0;
+}
+
 static void prepare(const struct volume *volume, const char *device)
 {
     const char *content;
@@ -151,6 +160,10 @@ static void prepare(const struct volume *volume, const char *device)
         fail(STAGE, "%s holds data, but no file system that is known here; "
                     "only a volume that is all zeros is formatted",
              volume->id);
+    if (is_fresh(volume, content)) {
+        ext4_make(STAGE, device);
+        return;
+    }
     if (strcmp(content, "ext4") != 0)
         fail(STAGE, "%s holds %s; only ext4 can be mounted", volume->id,
              content);

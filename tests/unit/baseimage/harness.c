@@ -91,6 +91,8 @@ static void print_contract(const struct contract *contract)
            contract->stop_timeout);
     for (char **arg = contract->argv; *arg; arg++)
         printf("arg=%s\n", *arg);
+    if (contract->swap)
+        printf("swap\n");
     for (size_t i = 0; i < contract->volume_count; i++)
         printf("volume=%s %s %d wait=%u\n", contract->volumes[i].id,
                contract->volumes[i].path, contract->volumes[i].readonly,

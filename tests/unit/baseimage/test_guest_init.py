@@ -160,10 +160,12 @@ class GuestInitTest(unittest.TestCase):
     def test_contract_volumes_and_health(self):
         out = self.contract(
             VOLUMEC='2', VOLUME_0='id-1 rw /data', VOLUME_1='id-2 ro /a b/c',
-            VOLUME_WAIT='7', HEALTHC='2', HEALTH_0='check', HEALTH_1='-q',
+            VOLUME_WAIT='7', SWAP='1', HEALTHC='2', HEALTH_0='check',
+            HEALTH_1='-q',
             HEALTH_INTERVAL_MS='1', HEALTH_TIMEOUT_MS='2',
             HEALTH_START_PERIOD_MS='3', HEALTH_RETRIES='5')
-        self.assertIn('volume=id-1 /data 0 wait=7\n'
+        self.assertIn('swap\n'
+                      'volume=id-1 /data 0 wait=7\n'
                       'volume=id-2 /a b/c 1 wait=7\n'
                       'health=check 1 2 3 5000 5\n'
                       'health=-q 1 2 3 5000 5\n', out)

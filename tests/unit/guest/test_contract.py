@@ -125,6 +125,7 @@ class GuestEnvTest(unittest.TestCase):
             'CVM_NIC_0_DHCP': '', 'CVM_DNS': '8.8.8.8 1.1.1.1',
             'CVM_SEARCH': 'example.org',
             'CVM_CHANNEL': 'org.openstack.containervm.0',
+            'CVM_SWAP': '0',
             'CVM_VOLUMEC': '1', 'CVM_VOLUME_0': f'{VOLUME} ro /data dir',
             'CVM_VOLUME_WAIT': '120',
             'CVM_HEALTHC': '0',

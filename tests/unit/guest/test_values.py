@@ -234,12 +234,14 @@ class ValuesTest(unittest.TestCase):
     @ddt.data(
         (UUID + ':/data', (values.Volume(UUID, '/data'),)),
         (UUID.upper() + ':/data/:ro', (values.Volume(UUID, '/data', True),)),
-        ([UUID + ':/a:rw'], (values.Volume(UUID, '/a'),)))
+        ([UUID + ':/a:rw'], (values.Volume(UUID, '/a'),)),
+        ('ephemeral0:/scratch', (values.Volume('ephemeral0', '/scratch'),)))
     @ddt.unpack
     def test_volumes(self, value, expected):
         self.assertParses(values.volumes, value, expected)
 
     @ddt.data('data:/data', UUID, UUID + ':data', UUID + ':/',
-              UUID + ':/a:rx', UUID + ':/a,' + UUID + ':/a', None)
+              UUID + ':/a:rx', 'ephemeral:/a', 'Ephemeral0:/a',
+              UUID + ':/a,' + UUID + ':/a', None)
     def test_volumes_refused(self, value):
         self.assertRefuses(values.volumes, value)
