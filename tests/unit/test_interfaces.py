@@ -132,6 +132,11 @@ class InterfacesTest(base.BaseTestCase):
         self.assertEqual([], self._requests())
         self.assertEqual(warns, self.log.warning.called)
 
+    def test_libvirt_without_its_part_for_qemu(self):
+        with mock.patch.dict(sys.modules, libvirt_qemu=None):
+            self._attached()
+        self.assertIn('libvirt_qemu', str(self.log.warning.call_args))
+
     def test_cloud_base_vm_image(self):
         self._attached('cloud')
         self.host.get_guest.assert_not_called()
