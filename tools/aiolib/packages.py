@@ -44,6 +44,8 @@ WANTED = (
     # compute
     'libvirt-daemon-system', 'libvirt-clients', 'qemu-system-x86',
     'qemu-utils', 'genisoimage', 'sudo', 'erofs-utils',
+    # Nova makes a FAT on ephemeral disks.
+    'dosfstools',
     # to build the virtual environment
     'python3-venv', 'python3-dev', 'gcc', 'libc6-dev', 'pkg-config',
     'libvirt-dev', 'git',
