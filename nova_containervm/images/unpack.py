@@ -28,7 +28,7 @@ from nova_containervm.images import writeback
 
 #: Bytes that are read ahead: so much of the next layer can already pass
 #: while this one is being written.
-READ_AHEAD = 24 * 1024 * 1024
+READ_AHEAD = 64 * 1024 * 1024
 _RECV = 512 * 1024
 
 
