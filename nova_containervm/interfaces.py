@@ -16,6 +16,7 @@ import dataclasses
 import importlib
 import time
 
+from lxml import etree
 from nova.compute import power_state
 from nova.virt.libvirt import host as libvirt_host
 from oslo_log import log as logging
@@ -69,7 +70,7 @@ class Interfaces:
         try:
             if state != power_state.RUNNING:
                 raise _NotTold('the server is paused')
-            self._tell(guest, _request(context, instance, vif))
+            self._tell(guest, _request(context, instance, vif, guest))
         except _NotTold as e:
             LOG.warning('Interface %(mac)s is attached, but the container '
                         'has not been given its addresses: %(reason)s. It '
@@ -104,15 +105,15 @@ class _NotTold(Exception):
     """The guest does not know of its interface; the text says why."""
 
 
-def _request(context, instance, vif):
+def _request(context, instance, vif, guest):
     nic, = network.from_network_info(
         metadataroute.added(context, [vif], instance)).nics
-    known = [other['id'] for other in instance.get_network_info()]
+    domain = etree.fromstring(guest.get_xml_desc())
     values = guestenv.nic_values(dataclasses.asdict(nic))
     return jsonutils.dumps({'execute': COMMAND, 'arguments': {
         **{name.lower(): value for name, value in values.items()},
         'mtu': nic.mtu,
-        # As in the contract of its next start: routes of the first win.
-        'number': (known.index(vif['id']) if vif['id'] in known
-                   else len(known)),
+        # The last one, as in the contract of its next start: routes of those
+        # before it win.
+        'number': max(len(domain.findall('devices/interface')) - 1, 0),
     }})

@@ -73,14 +73,15 @@ class InterfacesTest(base.BaseTestCase):
         self.log = self.enterContext(mock.patch.object(interfaces, 'LOG'))
         self.guest = mock.Mock()
         self.guest.get_power_state.return_value = power_state.RUNNING
+        self.guest.get_xml_desc.return_value = (
+            '<domain><devices>%s</devices></domain>' % ('<interface/>' * 2))
         self.host = mock.Mock()
         self.host.get_guest.return_value = self.guest
 
-    def _attached(self, base_type='minimal', known=(1, 2)):
+    def _attached(self, base_type='minimal'):
         rec = record.Record('image', 'd' * 64, base_type,
                             test_domain.choices())
         server = mock.Mock()
-        server.get_network_info.return_value = [vif(n) for n in known]
         with mock.patch.object(record, 'of', return_value=rec):
             interfaces.Interfaces(self.host).attached('context', server,
                                                       vif(2))
@@ -89,10 +90,8 @@ class InterfacesTest(base.BaseTestCase):
         return [json.loads(call.args[1])
                 for call in self.qemu.qemuAgentCommand.call_args_list]
 
-    # Before or after Nova has noted it as the server's
-    @ddt.data((1, 2), (1,))
-    def test_request(self, known):
-        self._attached(known=known)
+    def test_request(self):
+        self._attached()
         self.assertEqual([{
             'execute': interfaces.COMMAND,
             'arguments': {
