@@ -40,7 +40,7 @@ class FakeLibvirtError(Exception):
         return self._code
 
 
-def vif(number, **network):
+def vif(number):
     subnet = model.Subnet(
         cidr='10.0.%d.0/24' % number, dns=[], routes=[],
         ips=[model.FixedIP(address='10.0.%d.5' % number)],

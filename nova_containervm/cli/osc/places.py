@@ -104,9 +104,11 @@ def volumes(sdk, texts):
                 '%r is not of the form VOLUME:/PATH[:ro]. A volume is one of '
                 "Cinder's; directories of this machine cannot be mounted."
                 % text)
-        if not values.EPHEMERAL.fullmatch(name):
-            name = _find(sdk.block_storage.find_volume, name).id
-        result.append(Volume(name, target))
+        volume = Volume(name, target)
+        if not volume.is_ephemeral:
+            found = _find(sdk.block_storage.find_volume, name)
+            volume = Volume(found.id, target)
+        result.append(volume)
     return result
 
 
