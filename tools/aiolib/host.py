@@ -107,7 +107,7 @@ def preflight(cfg, ours_running):
                          'Run it as root, for instance: sudo tools/aio up')
     if not shutil.which('apt-get'):
         raise ui.Failure('this is no Debian: there is no apt-get',
-                         'Use Debian 12 (bookworm).')
+                         'Use Debian 12 or 13.')
     if ours_running:
         return
     other = running_elsewhere(cfg)

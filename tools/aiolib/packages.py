@@ -14,6 +14,7 @@
 import contextlib
 import os
 import pathlib
+import platform
 import subprocess
 
 from aiolib import host
@@ -55,10 +56,19 @@ WANTED = (
     # the demo
     'curl', 'ca-certificates',
 )
+# A package of its own since then; before, qemu-system-common has it.
+SINCE_13 = ('virtiofsd',)
 # tools/images builds docker archives with these.
 IMAGE_TOOLS = ('buildah', 'mmdebstrap', 'busybox-static', 'uidmap')
 
 POLICY = pathlib.Path('/usr/sbin/policy-rc.d')
+
+
+def wanted():
+    """Return what the cloud needs on this host's release of Debian."""
+    if platform.freedesktop_os_release().get('VERSION_ID') == '12':
+        return WANTED
+    return (*WANTED, *SINCE_13)
 
 
 def missing(names):

@@ -68,7 +68,7 @@ def up(cfg):
     ui.note(f'All-in-one in {cfg.dir}')
     with ui.step('Debian packages') as remark:
         new = packages.install(
-            cfg, record, (*packages.WANTED, *migration.packages(cfg)))
+            cfg, record, (*packages.wanted(), *migration.packages(cfg)))
         remark(f'{len(new)} installed' if new else 'all there')
     network.check_ranges(cfg)
     with ui.step('Python packages of OpenStack') as remark:

@@ -23,24 +23,32 @@ from aiolib import ui
 from images import recipes
 
 FORMATS = ('docker-archive', 'oci-archive')
-_SUITES = ('bookworm', 'bookworm-updates', 'bookworm-security')
+_RELEASE = 'bookworm'
+_HOSTS = (_RELEASE, 'trixie')
+_SUITES = ('', '-updates', '-security')
 _CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 _CERTIFICATES_INSIDE = '/run/host-certificates.crt'
-_BASE_LAYER = 'debian:bookworm'
+_BASE_LAYER = f'debian:{_RELEASE}'
 
 
 def host_sources():
-    """Return the host's own sources of Debian 12, as a sources.list."""
+    """Return sources of Debian 12, as a sources.list.
+
+    They are from where this host takes its own release, which may be a later
+    one: the images are the same everywhere.
+    """
     listed = ui.run(['apt-get', 'indextargets', '--format',
                      '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)',
                      'Created-By: Packages'])
-    lines = {f'deb {uri} {release} {component}\n' for
+    wanted = {host + suite: _RELEASE + suite
+              for host in _HOSTS for suite in _SUITES}
+    lines = {f'deb {uri} {wanted[release]} {component}\n' for
              uri, release, component, origin in
              (line.split(' ', 3) for line in listed.splitlines())
-             if origin == 'Debian' and release in _SUITES}
+             if origin == 'Debian' and release in wanted}
     if not lines:
         raise ui.Failure(
-            "this host's apt has no sources of Debian 12",
+            "this host's apt has no sources of Debian 12 or 13",
             'Run apt-get update, or name a mirror: AIO_DEBIAN_MIRROR=URL')
     return ''.join(sorted(lines))
 
@@ -56,7 +64,7 @@ class Builder:
     def __init__(self, directory, log, mirror=None):
         self.dir = pathlib.Path(directory)
         self.log = log
-        self.sources = (f'deb {mirror} bookworm main\n' if mirror
+        self.sources = (f'deb {mirror} {_RELEASE} main\n' if mirror
                         else host_sources())
         self.storage = self.dir / 'storage'
 
@@ -158,7 +166,7 @@ class Builder:
                     '--dpkgopt=path-exclude=/usr/share/doc/*',
                     '--dpkgopt=path-exclude=/usr/share/man/*',
                     '--dpkgopt=path-exclude=/usr/share/locale/*',
-                    'bookworm', new, sources], log=self.log,
+                    _RELEASE, new, sources], log=self.log,
                    env=ui.clean_env(TMPDIR=self.dir))
             new.rename(rootfs)
         container = self.buildah('from', 'scratch', quiet=True).strip()
