@@ -51,7 +51,10 @@ class Row:
 
     @property
     def ratio(self):
-        """Of wall times, or of whatever the values are; None without both."""
+        """Of wall times, or of whatever the values are.
+
+        None without both, or if the other's is 0.
+        """
         return self._ratio(self.values, self.rate)
 
     @property
@@ -62,8 +65,11 @@ class Row:
     def _ratio(self, values, rate):
         if not values.get(OURS) or not values.get(self.against):
             return None
-        ratio = (statistics.median(values[OURS]) /
-                 statistics.median(values[self.against]))
+        theirs = statistics.median(values[self.against])
+        if not theirs:
+            # As the page cache of a VM, which reads with O_DIRECT
+            return None
+        ratio = statistics.median(values[OURS]) / theirs
         return 1 / ratio if self.least and not rate else ratio
 
     def met(self, ratio):

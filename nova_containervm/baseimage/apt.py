@@ -25,6 +25,7 @@ import re
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import tools
 
+_MERGED = ('bin', 'lib', 'lib64', 'sbin')
 _INST = re.compile(r'^Inst (\S+) \((\S+) .*\[(\S+)\]\)')
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
 
@@ -133,9 +134,24 @@ class Apt:
         return path.exists() and tools.sha256(path) == sha256
 
 
+def merged_root(directory):
+    """Make *directory*, with the links of a system with a merged /usr.
+
+    Packages of Debian 13 have everything below usr, those of Debian 12 had
+    some of it outside; so each is found at either path.
+    """
+    directory = pathlib.Path(directory)
+    for name in _MERGED:
+        (directory / 'usr' / name).mkdir(parents=True)
+        (directory / name).symlink_to(f'usr/{name}')
+
+
 def unpack(deb, directory):
     """Unpack the files of package file *deb* into *directory*."""
-    tools.run(['dpkg-deb', '-x', deb, directory])
+    # dpkg-deb --extract would put directories in place of links to them.
+    tools.run(['tar', '--extract', '--preserve-permissions',
+               '--keep-directory-symlink', '--directory', directory],
+              data=tools.run(['dpkg-deb', '--fsys-tarfile', deb]))
 
 
 def describe(deb):

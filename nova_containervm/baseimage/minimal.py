@@ -169,7 +169,7 @@ def unpack(debs, work, progress):
     """Unpack the packages; return the directory."""
     progress('unpacking %d packages' % len(debs))
     root = work / 'root'
-    root.mkdir()
+    apt.merged_root(root)
     for deb in debs.values():
         apt.unpack(deb, root)
     return root

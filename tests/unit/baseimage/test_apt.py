@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""The private apt, with a fake apt-get."""
+"""The private apt, with a fake apt-get; packages, with the real dpkg-deb."""
 
 import fcntl
 import hashlib
@@ -99,3 +99,43 @@ class AptTest(unittest.TestCase):
     def test_unknown_package(self):
         with self.assertRaisesRegex(errors.BuildError, 'no file for: nosuch'):
             apt.Apt(self.root).download({'nosuch': '1'})
+
+
+class UnpackTest(unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.work = pathlib.Path(directory.name)
+
+    def package(self, name, path):
+        """A package with one program; return its file."""
+        tree = self.work / name
+        (tree / 'DEBIAN').mkdir(parents=True)
+        (tree / 'DEBIAN/control').write_text(
+            f'Package: {name}\nVersion: 1\nArchitecture: all\n'
+            'Maintainer: Nobody <nobody@example.org>\nDescription: none\n')
+        program = tree / path
+        program.parent.mkdir(parents=True)
+        program.write_text(name)
+        program.chmod(0o755)
+        deb = self.work / f'{name}.deb'
+        tools.run(['dpkg-deb', '--root-owner-group', '--build', tree, deb])
+        return deb
+
+    def test_either_side_of_the_usr_merge(self):
+        root = self.work / 'root'
+        apt.merged_root(root)
+        for name, path in (('before', 'sbin/before'),
+                           ('after', 'usr/sbin/after'),
+                           ('libs', 'lib/modules/6.1/libs')):
+            apt.unpack(self.package(name, path), root)
+        for path in ('sbin/before', 'usr/sbin/before', 'sbin/after',
+                     'usr/sbin/after', 'usr/lib/modules/6.1/libs'):
+            with self.subTest(path):
+                self.assertEqual(pathlib.PurePath(path).name,
+                                 (root / path).read_text())
+        self.assertTrue((root / 'sbin').is_symlink())
+        self.assertEqual(0o755,
+                         (root / 'sbin/before').stat().st_mode & 0o7777)

@@ -18,6 +18,8 @@ import lzma
 import struct
 import unittest
 
+import zstandard
+
 from nova_containervm.baseimage import elf
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import kernel
@@ -62,7 +64,8 @@ class KernelTest(unittest.TestCase):
     def test_compressions(self):
         image = vmlinux()
         expected = kernel.trim_segments(image)
-        for compress in (lzma.compress, gzip.compress, bz2.compress):
+        for compress in (lzma.compress, gzip.compress, bz2.compress,
+                         zstandard.compress):
             with self.subTest(compress.__module__):
                 self.assertEqual(
                     expected,

@@ -130,6 +130,11 @@ class RowTestCase(base.BaseTestCase):
         self.assertIsNone(row.ratio)
         self.assertIsNone(row.met(row.ratio))
 
+    def test_the_other_has_none(self):
+        rows = [matrix.Row('n', 'cache', {'block': [23], 'vm': [0]}, limit=1)]
+        self.assertIsNone(rows[0].ratio)
+        self.assertIn('cache', matrix.table(rows, ('block', 'vm')))
+
     def test_table(self):
         rows = [matrix.Row('n', 'first', {'block': [1, 3, 2], 'vm': [1]},
                            limit=1, cpu={'block': [1], 'vm': [4]})]
