@@ -25,6 +25,10 @@ import re
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import tools
 
+#: Of Debian, by their code names
+RELEASES = ('bookworm', 'trixie')
+_SUITES = ('', '-updates', '-security')
+_TARGET = '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)'
 _MERGED = ('bin', 'lib', 'lib64', 'sbin')
 _INST = re.compile(r'^Inst (\S+) \((\S+) .*\[(\S+)\]\)')
 _URI = re.compile(r"^'([^']+)' (\S+) (\d+) SHA256:([0-9a-f]{64})")
@@ -134,6 +138,31 @@ class Apt:
         return path.exists() and tools.sha256(path) == sha256
 
 
+def host_sources(release):
+    """Return sources of a release of Debian, as text for a sources.list.
+
+    They are from where this host takes its own release, which may be another:
+    mirrors have all of them.
+
+    :param release: one of RELEASES.
+    :raises BuildError: the host's apt has no sources of any of them.
+    """
+    listed = tools.run(['apt-get', 'indextargets', '--format', _TARGET,
+                        'Created-By: Packages']).decode()
+    suites = {own + suite: release + suite
+              for own in RELEASES for suite in _SUITES}
+    lines = set()
+    for entry in listed.splitlines():
+        uri, suite, component, origin = entry.split(' ', 3)
+        if origin == 'Debian' and suite in suites:
+            lines.add(f'deb {uri} {suites[suite]} {component}\n')
+    if not lines:
+        raise errors.BuildError(
+            'apt of this host has no sources of Debian (%s); run "apt-get '
+            'update", or name a mirror' % ' or '.join(RELEASES))
+    return ''.join(sorted(lines))
+
+
 def merged_root(directory):
     """Make *directory*, with the links of a system with a merged /usr.
 
@@ -147,7 +176,11 @@ def merged_root(directory):
 
 
 def unpack(deb, directory):
-    """Unpack the files of package file *deb* into *directory*."""
+    """Unpack the files of package file *deb* into *directory*.
+
+    It is made if missing.
+    """
+    pathlib.Path(directory).mkdir(exist_ok=True)
     # dpkg-deb --extract would put directories in place of links to them.
     tools.run(['tar', '--extract', '--preserve-permissions',
                '--keep-directory-symlink', '--directory', directory],

@@ -23,6 +23,7 @@ import pathlib
 import re
 import shlex
 
+from nova_containervm.baseimage import apt
 from nova_containervm.baseimage import disk
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import ext4dir
@@ -57,7 +58,6 @@ CMDLINE = (f'root=LABEL={ROOT_LABEL} ro console=ttyS0 quiet loglevel=3 '
            'cryptomgr.notests')
 
 _SUITE = 'bookworm'
-_SOURCES = '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)'
 
 # Not needed by a VM that runs one container, and more than half of the image.
 _EXCLUDED = (
@@ -113,7 +113,7 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
         work = pathlib.Path(name)
         progress('installing packages (mmdebstrap)')
         _bootstrap(work, pathlib.Path(cache).absolute(),
-                   sources or _host_sources())
+                   sources or apt.host_sources(_SUITE))
         progress('making the root file system')
         parts = ext4dir.from_tar(work / 'root.tar', work / 'root.img',
                                  ROOT_LABEL, _wanted)
@@ -140,23 +140,6 @@ def build(output, cache, progress, *, sources=None, packages_dir=None):
         'packages': _versions(parts),
     })
     progress('done')
-
-
-def _host_sources():
-    """The host's own sources of this release of Debian, as sources.list."""
-    listed = tools.run(['apt-get', 'indextargets', '--format', _SOURCES,
-                        'Created-By: Packages']).decode()
-    lines = set()
-    for entry in listed.splitlines():
-        uri, release, component, origin = entry.split(' ', 3)
-        if origin == 'Debian' and re.fullmatch(
-                _SUITE + '(-updates|-security)?', release):
-            lines.add(f'deb {uri} {release} {component}\n')
-    if not lines:
-        raise errors.BuildError(
-            f'apt of this host has no sources of Debian {_SUITE}; run '
-            '"apt-get update", or name a mirror with --mirror')
-    return ''.join(sorted(lines))
 
 
 def _bootstrap(work, cache, sources):

@@ -70,7 +70,8 @@ def _parser():
         '--packages', metavar='DIR',
         help='use the .deb files in DIR and nothing else (no network)')
     build.add_argument('--suite', default='bookworm',
-                       help='release for --mirror (default: %(default)s)')
+                       help='release for --mirror, bookworm or trixie '
+                            '(default: %(default)s)')
 
     verify = commands.add_parser(
         'verify', help='check an image against its manifest')

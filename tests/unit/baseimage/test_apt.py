@@ -100,6 +100,30 @@ class AptTest(unittest.TestCase):
         with self.assertRaisesRegex(errors.BuildError, 'no file for: nosuch'):
             apt.Apt(self.root).download({'nosuch': '1'})
 
+    def test_sources_of_another_release(self):
+        listed = ('http://m/debian {0} main Debian\n'
+                  'http://m/debian {0} main Debian\n'
+                  'http://m/debian {0}-updates main Debian\n'
+                  'http://m/security {0}-security main Debian\n'
+                  'http://m/debian {0}-backports main Debian Backports\n'
+                  'http://other/ stable main Other\n')
+        for own in apt.RELEASES:
+            for wanted in apt.RELEASES:
+                with self.subTest(own=own, wanted=wanted), mock.patch.object(
+                        tools, 'run', return_value=listed.format(
+                            own).encode()):
+                    self.assertEqual(
+                        f'deb http://m/debian {wanted} main\n'
+                        f'deb http://m/debian {wanted}-updates main\n'
+                        f'deb http://m/security {wanted}-security main\n',
+                        apt.host_sources(wanted))
+
+    def test_no_sources(self):
+        with mock.patch.object(tools, 'run',
+                               return_value=b'http://u/ noble main Ubuntu\n'):
+            with self.assertRaisesRegex(errors.BuildError, 'name a mirror'):
+                apt.host_sources('bookworm')
+
 
 class UnpackTest(unittest.TestCase):
 
