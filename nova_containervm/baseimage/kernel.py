@@ -27,11 +27,15 @@ import lzma
 import struct
 import zlib
 
-import zstandard
-
 from nova_containervm.baseimage import elf
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import tools
+
+try:
+    import zstandard
+except ImportError:
+    # Images are built with a bare Python of Debian, too.
+    zstandard = None  # type: ignore[assignment]
 
 _SETUP_SECTS = 0x1f1
 _HEADER_MAGIC = 0x202
@@ -45,8 +49,13 @@ _ZSTD_WINDOW = 1 << 28
 
 
 def _zstd(payload):
+    if zstandard is None:
+        return tools.run(['zstd', '-d', '-c', '-q'], data=payload[:-4])
     dctx = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    return dctx.decompressobj().decompress(payload)
+    try:
+        return dctx.decompressobj().decompress(payload)
+    except zstandard.ZstdError as exc:
+        raise errors.BuildError(f'vmlinuz: {exc}') from exc
 
 
 def _lz4(payload):
@@ -91,8 +100,7 @@ def extract_vmlinux(vmlinuz):
             'vmlinuz: unknown compression, magic %s' % payload[:6].hex())
     try:
         image = unpack(payload)
-    except (lzma.LZMAError, zlib.error, zstandard.ZstdError,
-            OSError) as exc:
+    except (lzma.LZMAError, zlib.error, OSError) as exc:
         raise errors.BuildError(f'vmlinuz: {exc}') from exc
     size, = struct.unpack('<I', payload[-4:])
     if len(image) != size:

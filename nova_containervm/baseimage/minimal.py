@@ -34,7 +34,9 @@ TOOLS = ('debugfs', 'dpkg-deb', 'dumpe2fs', 'gcc', 'mcopy', 'mformat',
          'mke2fs', 'nm', 'objcopy', 'qemu-img', 'syslinux')
 BUILD_PACKAGES = ('apt', 'binutils', 'dpkg', 'e2fsprogs', 'gcc',
                   'libc6-dev', 'linux-libc-dev', 'mtools', 'qemu-utils',
-                  'syslinux', 'syslinux-common')
+                  'syslinux', 'syslinux-common',
+                  # The kernel of Debian 13 is packed with it.
+                  'zstd')
 
 # runc is five times as large as crun, and used by few. So it is not in the
 # initramfs, which is memory of every server, but on the disk of each.

@@ -130,8 +130,11 @@ static int code_for(const char *reason)
         {"is a directory", EXIT_NOT_EXECUTABLE},
         {"not a directory", EXIT_NOT_EXECUTABLE},
         {"exec format error", EXIT_NOT_EXECUTABLE},
-        /* crun's word for a directory. */
+        /* crun's word for a directory; the next two are of crun 1.21, which
+         * adds "Operation not permitted" to each. */
         {OPEN_FAILED "operation not permitted", EXIT_NOT_EXECUTABLE},
+        {"exists but it is not executable", EXIT_NOT_EXECUTABLE},
+        {"is not a regular file", EXIT_NOT_EXECUTABLE},
     };
 
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
