@@ -35,7 +35,7 @@ IMAGE = 'nginx'
 def builder(cfg):
     """Return what builds docker archives, with its packages installed."""
     cfg.images.mkdir(parents=True, exist_ok=True)
-    packages.install(cfg, host.Record(cfg), packages.IMAGE_TOOLS)
+    packages.install(cfg, host.Record(cfg), packages.image_tools())
     return build.Builder(
         cfg.images, cfg.log / 'images.log',
         os.environ.get('AIO_DEBIAN_MIRROR'))

@@ -60,15 +60,25 @@ WANTED = (
 SINCE_13 = ('virtiofsd',)
 # tools/images builds docker archives with these.
 IMAGE_TOOLS = ('buildah', 'mmdebstrap', 'busybox-static', 'uidmap')
+# buildah asks for it since then, whatever it does.
+IMAGE_TOOLS_SINCE_13 = ('netavark',)
 
 POLICY = pathlib.Path('/usr/sbin/policy-rc.d')
 
 
 def wanted():
     """Return what the cloud needs on this host's release of Debian."""
-    if platform.freedesktop_os_release().get('VERSION_ID') == '12':
-        return WANTED
-    return (*WANTED, *SINCE_13)
+    return WANTED if _is_12() else (*WANTED, *SINCE_13)
+
+
+def image_tools():
+    """Return what builds docker images on this host's release of Debian."""
+    return IMAGE_TOOLS if _is_12() else (*IMAGE_TOOLS, *IMAGE_TOOLS_SINCE_13)
+
+
+def _is_12():
+    # Testing and unstable have none.
+    return platform.freedesktop_os_release().get('VERSION_ID') == '12'
 
 
 def missing(names):

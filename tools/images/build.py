@@ -118,7 +118,8 @@ class Builder:
             ['buildah', '--root', self.storage / 'root', '--runroot',
              self.storage / 'run', '--storage-driver', 'vfs', command, *rest],
             log=None if quiet else self.log,
-            env=ui.clean_env(TMPDIR=self.dir), check=not quiet,
+            env=ui.clean_env(TMPDIR=self.dir),
+            check=not quiet or command in ('from', 'mount'),
             what=f'buildah {command}')
 
     def _have(self, image):
