@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import pathlib
+import resource
 import shutil
 import tempfile
 
@@ -113,6 +114,12 @@ class Builder:
         command, *rest = args
         if command in ('from', 'commit', 'push'):
             rest = ['--signature-policy', str(policy), *rest]
+        if command == 'from':
+            # Later ones raise these, which is not allowed everywhere.
+            for limit, number in (('nofile', resource.RLIMIT_NOFILE),
+                                  ('nproc', resource.RLIMIT_NPROC)):
+                rest = ['--ulimit', '%s=%d:%d' % (
+                    limit, *resource.getrlimit(number)), *rest]
         # vfs: works on every file system, also inside containers.
         return ui.run(
             ['buildah', '--root', self.storage / 'root', '--runroot',
