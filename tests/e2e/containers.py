@@ -17,6 +17,7 @@ All of them hold nothing but Debian's static busybox (package busybox-static).
 """
 
 import pathlib
+import resource
 import shutil
 import subprocess
 
@@ -84,6 +85,14 @@ def isolated(command):
             'exec "$@"', 'sh', *command]
 
 
+def _limits():
+    """Options that leave limits alone: not everyone may raise them."""
+    return [word for name, number in (('nofile', resource.RLIMIT_NOFILE),
+                                      ('nproc', resource.RLIMIT_NPROC))
+            for word in ('--ulimit', '%s=%d:%d' % (
+                name, *resource.getrlimit(number)))]
+
+
 class Builder:
     """Builds images in a storage of its own.
 
@@ -128,7 +137,7 @@ class Builder:
         self._buildah('build', '--quiet', '--layers', '--isolation', 'chroot',
                       '--format',
                       'docker' if kind == 'docker-archive' else 'oci',
-                      '--tag', tag, *options, str(context))
+                      '--tag', tag, *_limits(), *options, str(context))
         self._buildah('push', '--quiet', tag, '%s:%s:%s' % (kind, archive,
                                                             tag))
         return archive
