@@ -35,7 +35,7 @@ from images.recipes import RECIPES
 DESCRIPTION = """\
 A real OpenStack on this machine, for nova-containervm: Keystone, Glance,
 Placement, Neutron, Nova, Cinder, RabbitMQ, MariaDB, libvirt and QEMU. For
-Debian 12, as root; nothing listens on the network but on 127.0.0.1.
+Debian 12 or 13, as root; nothing listens on the network but on 127.0.0.1.
 
   tools/aio demo       see it work: sets up everything, boots a docker image
   tools/aio up         start it (sets up what is missing; run it any time)
