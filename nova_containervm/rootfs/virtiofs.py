@@ -16,6 +16,7 @@ libvirt starts a virtiofsd for each server, as root, which shuts itself into
 the shared directory and namespaces of its own before it talks to the guest.
 """
 
+import dataclasses
 import glob
 import json
 import os
@@ -31,28 +32,52 @@ from nova_containervm.rootfs import share
 DESCRIPTIONS = ('/etc/qemu/vhost-user', '/usr/share/qemu/vhost-user')
 
 
+@dataclasses.dataclass(frozen=True)
+class Daemon:
+    """A virtiofsd, as it describes itself.
+
+    :param binary: its path
+    :param features: words of QEMU's docs/interop/vhost-user.json
+    """
+
+    binary: str
+    features: frozenset[str] = frozenset()
+
+    @property
+    def takes_locks(self):
+        """Whether it takes the guest's locks unless it is told not to.
+
+        QEMU's does. The one in Rust cannot, and where it says that it has
+        options of its own (not those of QEMU's), libvirt refuses to tell it.
+        """
+        return 'separate-options' not in self.features
+
+
 class LibvirtConfigGuestVirtiofs(vconfig.LibvirtConfigGuestFilesys):
     """A virtiofs share with what Nova's class does not write.
 
-    Locks stay with the guest: virtiofsd would answer each with ENOTSUP.
+    Locks stay with the guest: QEMU's virtiofsd would answer each with ENOTSUP.
 
     :param cache: ``always`` where nobody but the guest changes files
+    :param daemon: Daemon, or None if there is none: libvirt then says so
     """
 
-    def __init__(self, source_dir, tag, cache):
+    def __init__(self, source_dir, tag, cache, daemon):
         super().__init__()
         self.driver_type = 'virtiofs'
         self.accessmode = 'passthrough'
         self.source_dir = source_dir
         self.target_dir = tag
         self.cache = cache
+        self.daemon = daemon
 
     def format_dom(self):
         dev = super().format_dom()
         binary = etree.SubElement(dev, 'binary', xattr='on')
         etree.SubElement(binary, 'cache', mode=self.cache)
         etree.SubElement(binary, 'sandbox', mode='namespace')
-        etree.SubElement(binary, 'lock', posix='off', flock='off')
+        if self.daemon is None or self.daemon.takes_locks:
+            etree.SubElement(binary, 'lock', posix='off', flock='off')
         return dev
 
 
@@ -80,7 +105,8 @@ class VirtiofsRootfs(share.ShareRootfs):
     """A share that a virtiofsd of the server's own serves."""
 
     def devices(self):
-        return [LibvirtConfigGuestVirtiofs(self.path, share.TAG, 'always')]
+        return [LibvirtConfigGuestVirtiofs(self.path, share.TAG, 'always',
+                                           find_daemon())]
 
     def configure(self, guest):
         super().configure(guest)
@@ -88,10 +114,7 @@ class VirtiofsRootfs(share.ShareRootfs):
 
 
 def find_daemon():
-    """The virtiofsd that libvirt starts, or None.
-
-    :returns: its path
-    """
+    """The virtiofsd that libvirt starts: a Daemon, or None."""
     seen = set()
     for directory in DESCRIPTIONS:
         for path in sorted(glob.glob(os.path.join(directory, '*.json'))):
@@ -104,7 +127,8 @@ def find_daemon():
                     described = json.load(f)
                 binary = described['binary']
                 if described['type'] == 'fs' and os.access(binary, os.X_OK):
-                    return binary
+                    return Daemon(binary, frozenset(
+                        described.get('features', ())))
             except (OSError, ValueError, KeyError, TypeError):
                 continue
     return None

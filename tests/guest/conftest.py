@@ -107,9 +107,10 @@ def virtiofs(tmp_path):
             listener.listen(1)
             # pylint: disable=consider-using-with
             daemons.append(subprocess.Popen(
-                [virtiofs_lib.find_daemon(), f'--fd={listener.fileno()}', '-f',
-                 '-o', f'source={directory},cache=always,xattr,'
-                       'sandbox=namespace,no_flock,no_posix_lock'],
+                [virtiofs_lib.find_daemon().binary,
+                 f'--fd={listener.fileno()}', '-f', '-o',
+                 f'source={directory},cache=always,xattr,sandbox=namespace,'
+                 'no_flock,no_posix_lock'],
                 pass_fds=(listener.fileno(),), stderr=subprocess.DEVNULL))
         return ['-object', 'memory-backend-memfd,id=mem,share=on,'
                            f'size={memory}M',

@@ -33,6 +33,9 @@ class VirtiofsTestCase(base.BaseTestCase):
         made = test_domain.choices(rootfs_transport='virtiofs')
         self.assertEqual('passthrough', made.image_form)
         self.rootfs = virtiofs.VirtiofsRootfs('/i', made)
+        self.useFixture(fixtures.MockPatchObject(
+            virtiofs, 'DESCRIPTIONS', tuple(
+                os.path.join(self.dir, d) for d in ('etc', 'usr'))))
 
     def _memory(self, backing):
         guest = vconfig.LibvirtConfigGuest()
@@ -53,9 +56,20 @@ class VirtiofsTestCase(base.BaseTestCase):
         self.assertEqual('on', binary.get('xattr'))
         self.assertEqual('always', binary.find('cache').get('mode'))
         self.assertEqual('namespace', binary.find('sandbox').get('mode'))
-        # virtiofsd answers ENOTSUP to locks that it is to take.
-        self.assertEqual({'posix': 'off', 'flock': 'off'},
-                         dict(binary.find('lock').attrib))
+
+    @ddt.data((None, True), ([], True), (['migrate-precopy'], True),
+              (['migrate-precopy', 'separate-options'], False))
+    @ddt.unpack
+    def test_locks_stay_with_the_guest(self, features, told):
+        # QEMU's virtiofsd answers ENOTSUP to locks that it is to take.
+        # libvirt refuses the option for the one in Rust.
+        self._describe('usr', 'fs.json', type='fs', binary='/bin/sh',
+                       **({} if features is None else
+                          {'features': features}))
+        device, = self.rootfs.devices()
+        lock = etree.fromstring(device.to_xml()).find('binary/lock')
+        self.assertEqual({'posix': 'off', 'flock': 'off'} if told else None,
+                         None if lock is None else dict(lock.attrib))
 
     def test_contract(self):
         self.assertEqual({'transport': 'virtiofs',
@@ -91,16 +105,13 @@ class VirtiofsTestCase(base.BaseTestCase):
             json.dump(described, f)
 
     def test_find_daemon(self):
-        self.useFixture(fixtures.MockPatchObject(
-            virtiofs, 'DESCRIPTIONS', tuple(
-                os.path.join(self.dir, d) for d in ('etc', 'usr'))))
         self.assertIsNone(virtiofs.find_daemon())
         self._describe('usr', '10-gpu.json', type='gpu', binary='/bin/sh')
         self._describe('usr', '20-fs.json', type='fs', binary='/nonexistent')
         self._describe('usr', '25-fs.json', nothing=1)
         self.assertIsNone(virtiofs.find_daemon())
         self._describe('usr', '50-fs.json', type='fs', binary='/bin/sh')
-        self.assertEqual('/bin/sh', virtiofs.find_daemon())
+        self.assertEqual('/bin/sh', virtiofs.find_daemon().binary)
         # The administrator's of the same name hides it.
         self._describe('etc', '50-fs.json', type='fs', binary='/bin/true')
-        self.assertEqual('/bin/true', virtiofs.find_daemon())
+        self.assertEqual('/bin/true', virtiofs.find_daemon().binary)
