@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import pathlib
-import resource
 import shutil
 import tempfile
 
@@ -26,6 +25,8 @@ from images import recipes
 FORMATS = ('docker-archive', 'oci-archive')
 _RELEASE = 'bookworm'
 _HOSTS = (_RELEASE, 'trixie')
+# Of files and of processes: no more than any host allows
+_LIMIT = 1024
 _SUITES = ('', '-updates', '-security')
 _CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 _CERTIFICATES_INSIDE = '/run/host-certificates.crt'
@@ -116,10 +117,8 @@ class Builder:
             rest = ['--signature-policy', str(policy), *rest]
         if command == 'from':
             # Later ones raise these, which is not allowed everywhere.
-            for limit, number in (('nofile', resource.RLIMIT_NOFILE),
-                                  ('nproc', resource.RLIMIT_NPROC)):
-                rest = ['--ulimit', '%s=%d:%d' % (
-                    limit, *resource.getrlimit(number)), *rest]
+            for limit in ('nofile', 'nproc'):
+                rest = ['--ulimit', f'{limit}={_LIMIT}:{_LIMIT}', *rest]
         # vfs: works on every file system, also inside containers.
         return ui.run(
             ['buildah', '--root', self.storage / 'root', '--runroot',
