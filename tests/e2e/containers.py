@@ -70,7 +70,7 @@ head -c "$CONTENT_LENGTH" | sh 2>&1
 echo "exit $?"
 '''
 
-# Later buildahs raise these, which is not allowed everywhere.
+# podman, and later buildahs, raise these, which is not allowed everywhere.
 LIMITS = ('--ulimit', 'nofile=1024:1024', '--ulimit', 'nproc=1024:1024')
 
 PROBE_FILES = {'passwd': PASSWD, 'group': GROUP, 'start': START, 'sh': CGI}
@@ -150,8 +150,7 @@ class Builder:
                       '--network', 'none', '--cgroups', 'disabled',
                       # No entry for a user that the image does not have
                       '--passwd=false',
-                      '--ulimit', 'nofile=1024:1024',
-                      '--ulimit', 'nproc=1024:1024', *options,
+                      *LIMITS, *options,
                       'docker-archive:%s' % archive, *command]),
             capture_output=True, text=True)
         return result.returncode, result.stdout, result.stderr
