@@ -19,8 +19,10 @@ dependencies and verifies signatures as always, and needs no privilege.
 
 import contextlib
 import fcntl
+import os
 import pathlib
 import re
+import shutil
 
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import tools
@@ -163,28 +165,25 @@ def host_sources(release):
     return ''.join(sorted(lines))
 
 
-def merged_root(directory):
-    """Make *directory*, with the links of a system with a merged /usr.
+def unpack(deb, directory):
+    """Unpack the files of package file *deb* into *directory*."""
+    tools.run(['dpkg-deb', '-x', deb, directory])
+
+
+def merge_usr(directory):
+    """Move what packages have put beside usr into it, and link to that.
 
     Packages of Debian 13 have everything below usr, those of Debian 12 had
     some of it outside; so each is found at either path.
     """
-    directory = pathlib.Path(directory)
     for name in _MERGED:
-        (directory / 'usr' / name).mkdir(parents=True)
-        (directory / name).symlink_to(f'usr/{name}')
-
-
-def unpack(deb, directory):
-    """Unpack the files of package file *deb* into *directory*.
-
-    It is made if missing.
-    """
-    pathlib.Path(directory).mkdir(exist_ok=True)
-    # dpkg-deb --extract would put directories in place of links to them.
-    tools.run(['tar', '--extract', '--preserve-permissions',
-               '--keep-directory-symlink', '--directory', directory],
-              data=tools.run(['dpkg-deb', '--fsys-tarfile', deb]))
+        outside = pathlib.Path(directory, name)
+        inside = pathlib.Path(directory, 'usr', name)
+        if outside.exists():
+            shutil.copytree(outside, inside, symlinks=True,
+                            dirs_exist_ok=True, copy_function=os.rename)
+            shutil.rmtree(outside)
+        outside.symlink_to(f'usr/{name}')
 
 
 def describe(deb):

@@ -31,12 +31,6 @@ from nova_containervm.baseimage import elf
 from nova_containervm.baseimage import errors
 from nova_containervm.baseimage import tools
 
-try:
-    import zstandard
-except ImportError:
-    # Images are built with a bare Python of Debian, too.
-    zstandard = None  # type: ignore[assignment]
-
 _SETUP_SECTS = 0x1f1
 _HEADER_MAGIC = 0x202
 _BOOT_VERSION = 0x206
@@ -44,34 +38,22 @@ _PAYLOAD = 0x248
 _NOTE_PVH = 18  # XEN_ELFNOTE_PHYS32_ENTRY
 
 
-# Of a stream that claims more memory than any kernel's does, in bytes
-_ZSTD_WINDOW = 1 << 28
-
-
-def _zstd(payload):
-    if zstandard is None:
-        return tools.run(['zstd', '-d', '-c', '-q'], data=payload[:-4])
-    dctx = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-    try:
-        return dctx.decompressobj().decompress(payload)
-    except zstandard.ZstdError as exc:
-        raise errors.BuildError(f'vmlinuz: {exc}') from exc
-
-
-def _lz4(payload):
-    return tools.run(['lz4', '-d', '-c', '-q'], data=payload[:-4])
+def _external(program):
+    def unpack(payload):
+        return tools.run([program, '-d', '-c', '-q'], data=payload)
+    return unpack
 
 
 # Magic number of each compression the kernel's build system offers. Debian
-# uses xz for 6.1, zstd for 6.12. The payload ends with the unpacked size in 4
-# bytes, which is no part of the stream: the decompressor objects used here
-# ignore what follows.
+# uses xz for its generic kernel 6.1, zstd for 6.12. The payload ends with the
+# unpacked size in 4 bytes, which is no part of the stream: the decompressor
+# objects used here ignore what follows.
 _FORMATS = (
     (b'\xfd7zXZ\0', lambda p: lzma.LZMADecompressor().decompress(p)),
     (b'\x1f\x8b', lambda p: zlib.decompressobj(31).decompress(p)),
     (b'BZh', lambda p: bz2.BZ2Decompressor().decompress(p)),
-    (b'\x28\xb5\x2f\xfd', _zstd),
-    (b'\x02\x21\x4c\x18', _lz4),
+    (b'\x28\xb5\x2f\xfd', lambda p: _external('zstd')(p[:-4])),
+    (b'\x02\x21\x4c\x18', lambda p: _external('lz4')(p[:-4])),
 )
 
 

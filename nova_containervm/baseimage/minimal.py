@@ -171,9 +171,10 @@ def unpack(debs, work, progress):
     """Unpack the packages; return the directory."""
     progress('unpacking %d packages' % len(debs))
     root = work / 'root'
-    apt.merged_root(root)
+    root.mkdir()
     for deb in debs.values():
         apt.unpack(deb, root)
+    apt.merge_usr(root)
     return root
 
 

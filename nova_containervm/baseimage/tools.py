@@ -43,6 +43,7 @@ TOOL_PACKAGES = {
     'syslinux': 'syslinux',
     'tar': 'tar',
     'tar2sqfs': 'squashfs-tools-ng',
+    'zstd': 'zstd',
 }
 
 # Tools in sbin directories are for ordinary users too, but not in their PATH.

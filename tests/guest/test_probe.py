@@ -136,10 +136,10 @@ def explained(name, variant, runtime):
 def alike(name, docker, here):
     """Whether two values are the same.
 
-    The size of a devtmpfs is half of the memory that the kernel counted when
-    it started, which is some pages more or fewer each time.
+    What masks files is a devtmpfs, whose size is half of the memory that the
+    kernel counted when it started: some pages more or fewer each time.
     """
-    if name.startswith('mount.') and name.endswith('.super') and (
+    if name.startswith('mount./proc/') and name.endswith('.super') and (
             docker and here):
         sizes = [[int(n) for n in _SIZES.findall(value)]
                  for value in (docker, here)]

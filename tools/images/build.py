@@ -17,42 +17,35 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 import tempfile
 
 from aiolib import ui
 from images import recipes
 
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
+
+# The path is set just above.
+from nova_containervm.baseimage import apt  # noqa: E402
+from nova_containervm.baseimage import errors  # noqa: E402
+
 FORMATS = ('docker-archive', 'oci-archive')
 _RELEASE = 'bookworm'
-_HOSTS = (_RELEASE, 'trixie')
 # Of files and of processes: no more than any host allows
 _LIMIT = 1024
-_SUITES = ('', '-updates', '-security')
 _CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt'
 _CERTIFICATES_INSIDE = '/run/host-certificates.crt'
 _BASE_LAYER = f'debian:{_RELEASE}'
 
 
 def host_sources():
-    """Return sources of Debian 12, as a sources.list.
-
-    They are from where this host takes its own release, which may be a later
-    one: the images are the same everywhere.
-    """
-    listed = ui.run(['apt-get', 'indextargets', '--format',
-                     '$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)',
-                     'Created-By: Packages'])
-    wanted = {host + suite: _RELEASE + suite
-              for host in _HOSTS for suite in _SUITES}
-    lines = {f'deb {uri} {wanted[release]} {component}\n' for
-             uri, release, component, origin in
-             (line.split(' ', 3) for line in listed.splitlines())
-             if origin == 'Debian' and release in wanted}
-    if not lines:
+    """Return sources of Debian 12, from where this host takes its own."""
+    try:
+        return apt.host_sources(_RELEASE)
+    except errors.BuildError as e:
         raise ui.Failure(
-            "this host's apt has no sources of Debian 12 or 13",
-            'Run apt-get update, or name a mirror: AIO_DEBIAN_MIRROR=URL')
-    return ''.join(sorted(lines))
+            str(e), 'Run apt-get update, or name a mirror: '
+                    'AIO_DEBIAN_MIRROR=URL') from e
 
 
 class Builder:

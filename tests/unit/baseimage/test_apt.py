@@ -150,11 +150,11 @@ class UnpackTest(unittest.TestCase):
 
     def test_either_side_of_the_usr_merge(self):
         root = self.work / 'root'
-        apt.merged_root(root)
         for name, path in (('before', 'sbin/before'),
                            ('after', 'usr/sbin/after'),
                            ('libs', 'lib/modules/6.1/libs')):
             apt.unpack(self.package(name, path), root)
+        apt.merge_usr(root)
         for path in ('sbin/before', 'usr/sbin/before', 'sbin/after',
                      'usr/sbin/after', 'usr/lib/modules/6.1/libs'):
             with self.subTest(path):
