@@ -44,6 +44,13 @@ MANIFEST = 'manifest.json'
 # hexadecimal digits), for that would remove the file while it is in use.
 DISK_PREFIX = 'containervm_'
 
+#: What an image of type minimal may know, by its name in the manifest.
+FEATURES = {
+    'agent': 'the functions of a guest agent',
+    'export': 'snapshots',
+    'image-volumes': 'mounts for a VOLUME of the image',
+}
+
 FALLBACK_CMDLINE = 'console=ttyS0'
 
 
@@ -73,6 +80,11 @@ class BaseVM:
     def can_export(self) -> bool:
         """Whether it can read the disk of a server; snapshot/exportvm.py."""
         return 'export' in self.features and self.kernel is not None
+
+    @property
+    def has_image_volumes(self) -> bool:
+        """Whether its init knows what a ``VOLUME`` of an image is."""
+        return 'image-volumes' in self.features
 
     @property
     def cache_name(self) -> str:

@@ -135,6 +135,13 @@ def _manifest(base: basevm.BaseVM) -> findings.Findings:
             NOTE, 'base VM image', 'It has no manifest and is taken for a '
             'cloud image: its kernel must have the module 9p (Debian\'s '
             '"cloud" kernels have not), and a start takes a minute or more.')
+    lacking = [what for feature, what in basevm.FEATURES.items()
+               if base.type == 'minimal' and feature not in base.features]
+    if lacking:
+        yield Finding(
+            NOTE, 'base VM image', 'It is older than this driver, and servers '
+            "made with it do without: %s. Build it again with "
+            "'nova-containervm-baseimage build'." % ', '.join(lacking))
 
 
 def check_libvirt(connection) -> findings.Findings:

@@ -203,7 +203,8 @@ class ContainerOps:
         rec = record.Record(
             image_id=instance.image_ref, base_digest=self._base.digest,
             base_type=self._base.type, choices=choices,
-            injected_files=tuple((p, c) for p, c in injected_files or ()))
+            injected_files=tuple((p, c) for p, c in injected_files or ()),
+            image_volumes=self._base.has_image_volumes)
         try:
             # Without the network: Nova is still allocating it, and whoever
             # looks at it waits for Neutron. LibvirtDriver makes the disk

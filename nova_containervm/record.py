@@ -38,6 +38,8 @@ class Record:
     :param choices: the settings of the host at that time
     :param stop_timeout: seconds between stop signal and kill
     :param injected_files: files that the user gave with the create request
+    :param image_volumes: a ``VOLUME`` of the image has been one from the
+        first start on
     """
 
     image_id: str
@@ -46,6 +48,8 @@ class Record:
     choices: rootfs_base.Choices
     stop_timeout: int = 10
     injected_files: tuple[tuple[str, str], ...] = ()
+    # No server has it that is older than this field.
+    image_volumes: bool = False
 
     def save(self, instance_dir: str) -> None:
         """Write the record, whole or not at all."""
@@ -92,6 +96,7 @@ class Record:
 # what another host has to know of a server that comes to it while it runs.
 # Names that begin with containervm_ are the image's properties.
 _REMEMBERED = 'nova_containervm_record'
+_WITH_VOLUMES = 'volumes'
 
 
 def remember(instance, rec: Record) -> None:
@@ -99,8 +104,11 @@ def remember(instance, rec: Record) -> None:
 
     The instance is not saved.
     """
+    number = str(rec.stop_timeout)
+    if rec.image_volumes:
+        number += ',' + _WITH_VOLUMES
     instance.system_metadata[_REMEMBERED] = '/'.join((
-        rec.image_id, rec.base_digest, rec.base_type, str(rec.stop_timeout),
+        rec.image_id, rec.base_digest, rec.base_type, number,
         *dataclasses.astuple(rec.choices)))
 
 
@@ -109,9 +117,10 @@ def remembered(instance) -> Record | None:
     noted = instance.system_metadata.get(_REMEMBERED)
     if noted is None:
         return None
-    image_id, digest, base_type, stop_timeout, *choices = noted.split('/')
+    image_id, digest, base_type, number, *choices = noted.split('/')
+    stop_timeout, _comma, volumes = number.partition(',')
     return Record(image_id, digest, base_type, rootfs_base.Choices(*choices),
-                  int(stop_timeout))
+                  int(stop_timeout), image_volumes=volumes == _WITH_VOLUMES)
 
 
 def all_here() -> list[tuple[str, Record]]:

@@ -46,7 +46,7 @@ def contract(instance, network_info, image, rec, rootfs):
             network_info=network_info, overrides_sources=sources,
             access_mode=rec.choices.share_access_mode,
             runtime=rec.choices.guest_runtime, base_type=rec.base_type,
-            swap=bool(instance.flavor.swap),
+            swap=bool(instance.flavor.swap), image_volumes=rec.image_volumes,
             **rootfs.contract())
     except guest_errors.InvalidOverride as e:
         raise exception.InvalidInput(reason=str(e))

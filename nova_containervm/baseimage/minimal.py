@@ -215,7 +215,7 @@ def _manifest(output, version, disk_size, debs):
         'runtimes': ['crun', *(['runc'] if 'runc' in debs else []),
                      'chroot'],
         'transports': ['9p', 'virtiofs', 'block'],
-        'features': ['agent', 'export'],
+        'features': ['agent', 'export', 'image-volumes'],
         'writable_label': WRITABLE_LABEL,
         'packages': {name: apt.describe(deb)[1]
                      for name, deb in debs.items()},

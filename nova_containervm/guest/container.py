@@ -62,6 +62,13 @@ _PRIVILEGED_SYSCTLS = frozenset((
     'kernel.poweroff_cmd', 'kernel.usermodehelper.bset',
     'kernel.usermodehelper.inheritable'))
 
+# What a distribution's own init expects to be empty and writable.
+SYSTEM_INIT_TMPFS = {
+    '/run': ('nosuid', 'nodev', 'mode=755'),
+    '/run/lock': ('nosuid', 'nodev', 'noexec', 'mode=1777', 'size=5242880'),
+    '/tmp': ('nosuid', 'nodev', 'mode=1777'),
+}
+
 _SYSTEM_INITS = frozenset((
     '/sbin/init', '/usr/sbin/init', '/bin/init', '/usr/local/sbin/init'))
 
@@ -123,13 +130,15 @@ class Container:
 
 def resolve(image_config: collections.abc.Mapping[str, typing.Any],
             overrides: overrides_lib.Overrides, *, hostname: str,
-            passwd: bytes = b'', group: bytes = b'') -> Container:
+            passwd: bytes = b'', group: bytes = b'',
+            image_volumes: bool = False) -> Container:
     """Apply the overrides to an image's config.
 
     :param image_config: the docker or OCI image config, whole
     :param hostname: the server's, used where no override gives one
     :param passwd: the image's /etc/passwd, empty if it has none
     :param group: the image's /etc/group, empty if it has none
+    :param image_volumes: a ``VOLUME`` of the image is to be one
     :raises InvalidImageConfig: the image does not say how to run it
     :raises InvalidOverride: an override that this image cannot take
     """
@@ -163,7 +172,9 @@ def resolve(image_config: collections.abc.Mapping[str, typing.Any],
         sysctls=_sysctls(overrides, privileged),
         shm_size=overrides.shm_size or DEFAULT_SHM_BYTES,
         tmpfs=dict(overrides.tmpfs or {}),
-        volumes=overrides.volumes or (),
+        volumes=(overrides.volumes or ()) + (
+            _image_volumes(config, overrides, system_init)
+            if image_volumes else ()),
         stop_signal=_stop_signal(config, overrides, system_init),
         stop_timeout=(DEFAULT_STOP_TIMEOUT if overrides.stop_timeout is None
                       else overrides.stop_timeout),
@@ -277,6 +288,41 @@ def _stop_signal(config: dict[str, typing.Any],
     except ValueError:
         # docker, too, stops an image with a bad STOPSIGNAL by the default.
         return default
+
+
+def _image_volumes(config: dict[str, typing.Any],
+                   overrides: overrides_lib.Overrides,
+                   system_init: bool) -> tuple[values.Volume, ...]:
+    """Read VOLUME; what is mounted at the same path replaces it."""
+    given = config.get('Volumes')
+    if given is None:
+        return ()
+    if not isinstance(given, dict):
+        raise errors.InvalidImageConfig(
+            f"Volumes of the image's config is not an object: "
+            f'{errors.shown(given)}')
+    try:
+        paths = {values.absolute_path('/' + path) for path in given}
+    except ValueError as exc:
+        raise errors.InvalidImageConfig(
+            f'A VOLUME of the image: {exc}') from None
+    if '/' in paths:
+        raise errors.InvalidImageConfig(
+            "A VOLUME of the image is '/', its whole root filesystem")
+    paths -= {volume.path for volume in overrides.volumes or ()}
+    paths -= set(overrides.tmpfs or ())
+    if system_init:
+        paths -= set(SYSTEM_INIT_TMPFS)
+    return tuple(values.Volume(f'image{number}', path)
+                 for number, path in enumerate(sorted(
+                     path for path in paths if not _is_the_systems(path))))
+
+
+def _is_the_systems(path: str) -> bool:
+    """Whether something else than the image's files is there anyway."""
+    return path.startswith(('/proc/', '/sys/', '/dev/')) or path in (
+        '/proc', '/sys', '/dev', '/etc/hosts', '/etc/hostname',
+        '/etc/resolv.conf')
 
 
 def _health(config: dict[str, typing.Any]) -> Health | None:

@@ -48,7 +48,8 @@
          "dns": ["10.0.0.2"], "search": [str],
          "channel": "org.openstack.containervm.0",
          "swap": false,
-         "volumes": [{"id": "<uuid>", "path": "/data", "read_only": false}],
+         "volumes": [{"id": "<uuid>|ephemeral0|image0", "path": "/data",
+                      "read_only": false}],
          "volume_wait": 120,
          "health": null or {"command": [str], "interval_ms": 30000,
                             "timeout_ms": 30000, "start_period_ms": 0,
@@ -57,7 +58,8 @@
     An empty gateway means that the destination is on the link; mtu 0 leaves
     the device's; max_retries 0 is no limit; stop.timeout is in seconds,
     volume_wait, too: for how long a guest waits for a volume that is not
-    attached yet; shm_size in bytes; an rlimit of -1 is unlimited.
+    attached yet; shm_size in bytes; an rlimit of -1 is unlimited. A volume
+    image0 is a directory of the server's own disk.
 
 ``containervm/guest.env``
     The same for guests without one: ``CVM_NAME='value'`` lines that a POSIX
@@ -229,6 +231,7 @@ def build(instance_uuid: str, hostname: str,
           base_type: str = 'minimal', share_options: str | None = None,
           rootfs_tag: str = ROOTFS_TAG, rootfs_serial: str = '',
           domain: str = '', channel: str = CHANNEL, swap: bool = False,
+          image_volumes: bool = False,
           network: network_lib.Network | None = None) -> Contract:
     """Make a server's contract. This is what the driver calls.
 
@@ -247,6 +250,8 @@ def build(instance_uuid: str, hostname: str,
     :param rootfs_serial: virtio serial of the rootfs disk (block only)
     :param domain: DNS search domain, may be empty
     :param swap: whether the machine has a disk for it
+    :param image_volumes: whether the guest knows what a ``VOLUME`` of the
+        image is, and has known it since the server's first start
     :param network: in place of ``network_info``
     :raises InvalidOverride: the user's fault, naming key, value and source
     :raises InvalidImageConfig: the image's fault
@@ -263,7 +268,7 @@ def build(instance_uuid: str, hostname: str,
         user_data=overrides_sources.get('user_data'))
     container = container_lib.resolve(
         image_config, overrides, hostname=hostname, passwd=passwd,
-        group=group)
+        group=group, image_volumes=image_volumes)
     if share_options is None:
         share_options = mount_options(transport, writable)
     contract = Contract(

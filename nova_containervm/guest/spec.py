@@ -60,13 +60,6 @@ _IPC_SYSCTLS = frozenset((
     'kernel.shm_rmid_forced'))
 _IPC_SYSCTL_PREFIX = 'fs.mqueue.'
 
-# What a distribution's own init expects to be empty and writable.
-_SYSTEM_INIT_TMPFS = {
-    '/run': ('nosuid', 'nodev', 'mode=755'),
-    '/run/lock': ('nosuid', 'nodev', 'noexec', 'mode=1777', 'size=5242880'),
-    '/tmp': ('nosuid', 'nodev', 'mode=1777'),
-}
-
 # Mounts that stay writable under a read-only root.
 _WRITABLE_UNDER_READONLY = frozenset((
     '/proc', '/dev', '/dev/pts', '/dev/shm', '/dev/mqueue'))
@@ -207,7 +200,7 @@ def tmpfs_mounts(container: container_lib.Container
     """Return the tmpfs mounts by path: those asked for, and an init's."""
     tmpfs = dict(container.tmpfs)
     if container.system_init:
-        for path, options in _SYSTEM_INIT_TMPFS.items():
+        for path, options in container_lib.SYSTEM_INIT_TMPFS.items():
             tmpfs.setdefault(path, ('exec', *options))
     return {path: _tmpfs_options(options) for path, options in tmpfs.items()}
 

@@ -96,7 +96,8 @@ class Volume:
     """A disk that the container sees at ``path``.
 
     ``volume_id`` is that of a Cinder volume, or names an ephemeral disk of the
-    flavor: ``ephemeral0``.
+    flavor: ``ephemeral0``; or a directory of the server's own disk, for a
+    ``VOLUME`` of the image: ``image0``.
     """
 
     volume_id: str

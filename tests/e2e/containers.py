@@ -34,7 +34,9 @@ COPY passwd group /etc/
 COPY start /start
 COPY sh /www/cgi-bin/sh
 RUN chmod 755 /start /www/cgi-bin/sh && echo probe > /www/index.html && \\
-    mkdir -p /srv/data /tmp && chmod 1777 /tmp && touch /etc/mtab
+    mkdir -p /srv/data /volume /tmp && chmod 1777 /tmp && touch /etc/mtab && \\
+    echo 1 > /volume/first && echo 2 > /volume/second
+VOLUME /volume
 CMD ["/start"]
 '''
 

@@ -35,11 +35,13 @@ ln /srv/data/new/deep/file /srv/data/new/second-name
 ln -s ../nowhere /srv/data/new/link
 mkfifo /srv/data/new/fifo
 rm -r /tmp && mkdir /tmp && echo only >/tmp/only
+rm /volume/first && echo changed >/volume/second && echo new >/volume/third
 '''
 LOOK = (
     'cat /www/index.html; ls /etc/group 2>&1; cat /srv/data/new/deep/file; '
     'stat -c "%a %u:%g %h" /srv/data/new/deep/file; '
-    'readlink /srv/data/new/link; stat -c %F /srv/data/new/fifo; ls /tmp')
+    'readlink /srv/data/new/link; stat -c %F /srv/data/new/fifo; ls /tmp; '
+    'head -n 1 /volume/*')
 SEEN = '''\
 changed
 ls: /etc/group: No such file or directory
@@ -48,6 +50,11 @@ text
 ../nowhere
 fifo
 only
+==> /volume/second <==
+changed
+
+==> /volume/third <==
+new
 '''
 
 

@@ -52,6 +52,7 @@ CONFIG = {
         'Env': ['PATH=/usr/sbin:/bin', 'LANG=C'],
         'WorkingDir': '/srv',
         'StopSignal': 'SIGQUIT',
+        'Volumes': {'/var/cache/nginx': {}},
     },
 }
 
@@ -332,7 +333,7 @@ class TestBase(base.ServersTestBase):
             'boot_methods': ['kernel', 'disk'],
             'runtimes': ['crun', 'chroot'],
             'transports': ['9p', 'virtiofs', 'block'],
-            'features': ['agent', 'export']}
+            'features': ['agent', 'export', 'image-volumes']}
         for part, name in (('disk', 'base.qcow2'), ('kernel', 'vmlinux'),
                            ('initrd', 'initrd.img')):
             content = part.encode()

@@ -11,6 +11,7 @@
 # under the License.
 """What a user of the compute API sees of container servers."""
 
+import dataclasses
 import json
 import os
 import sys
@@ -104,6 +105,27 @@ class ContainerServerTest(base.TestBase):
         self._delete_server(server)
         self.assertEqual({}, self.mounts.mounted)
         self.assertFalse(os.path.exists(directory))
+
+    def test_volumes_of_the_image(self):
+        """From a server's first start on, or never."""
+        def volumes(server):
+            return json.loads(self._drive(server)['containervm/guest.json'])[
+                'volumes']
+
+        containers = self.driver._containers
+        new = containers._base
+        old = dataclasses.replace(new, features=('agent', 'export'))
+        expected = {old: [], new: [{'id': 'image0', 'read_only': False,
+                                    'path': '/var/cache/nginx'}]}
+        image_id = self.docker_image()
+        for first, later in ((old, new), (new, old)):
+            containers._base = first
+            server = self.create(image_id)
+            self.assertEqual(expected[first], volumes(server))
+            containers._base = later
+            self._reboot_server(server, hard=True)
+            self.assertEqual(expected[first], volumes(server))
+            self._delete_server(server)
 
     def test_overrides(self):
         image_id = self.docker_image(containervm_env='A=image\nB=image')

@@ -128,6 +128,23 @@ def test_layer(make_vm, export):
     assert 'GNU.sparse.realsize' in info['new/sparse'].pax_headers
 
 
+def test_volumes_of_the_image(make_vm, export):
+    """They are not part of the overlay, but of the layer."""
+    contract = {'VOLUME': ['image0 rw /home', 'image1 rw /srv/new']}
+    vm = make_vm(('sh', '-c', 'rm -r /home/*; echo 1 >/home/kept; '
+                  'echo 2 >/srv/new/kept; touch -d @7 /home'),
+                 contract=contract)
+    vm.run()
+    assert vm.event('exited')['code'] == 0, vm.console()
+    vm.run()
+    layer = export(vm.disk).layer()
+    assert set(layer.getnames()) == TOUCHED | {
+        'home', 'home/.wh..wh..opq', 'home/kept', 'srv', 'srv/new',
+        'srv/new/kept'}
+    assert layer.extractfile('home/kept').read() == b'1\n'
+    assert layer.extractfile('srv/new/kept').read() == b'2\n'
+
+
 def test_file_capabilities(make_vm, export):
     """Of the image: no change. Another file's: one."""
     vm = make_vm(('true',), contract={'FILECAP': [FILECAP]}).run()

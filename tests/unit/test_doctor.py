@@ -128,6 +128,15 @@ class DoctorTestCase(base.BaseTestCase):
                 [(doctor.OK, 'settings'), (doctor.OK, 'base VM image')],
                 levels(doctor.check_settings(None)))
 
+    def test_base_vm_image_of_an_earlier_release(self):
+        with mock.patch.object(
+                hostcheck, 'check_settings',
+                return_value=test_hostcheck.base_vm(features=('agent',))):
+            found = list(doctor.check_settings(None))
+        self.assertEqual((doctor.NOTE, 'base VM image'), levels(found)[-1])
+        self.assertIn('do without: snapshots, mounts for a VOLUME',
+                      found[-1].text)
+
     def test_cloud_image_without_a_manifest(self):
         with mock.patch.object(
                 hostcheck, 'check_settings',

@@ -38,7 +38,7 @@ def base_vm(**changes):
         'virtual_size': 1 << 26, 'kernel': 'vmlinux', 'initrd': 'initrd.img',
         'cmdline': '', 'boot_methods': ('kernel', 'disk'),
         'runtimes': ('crun', 'chroot'), 'transports': ('9p',),
-        'architecture': None}
+        'architecture': None, 'features': tuple(basevm.FEATURES)}
     values.update(changes)
     return basevm.BaseVM(**values)
 

@@ -60,5 +60,15 @@ class RecordTestCase(base.BaseTestCase):
         # Nor is it taken for a property of the image.
         self.assertFalse(name.startswith(('containervm_', 'image_')))
 
+    def test_volumes_of_the_image(self):
+        server = mock.Mock(system_metadata={})
+        self.assertFalse(self.record.image_volumes)
+        for with_volumes in (False, True):
+            record.remember(server, dataclasses.replace(
+                self.record, image_volumes=with_volumes))
+            found = record.remembered(server)
+            self.assertEqual(with_volumes, found.image_volumes)
+            self.assertEqual(3, found.stop_timeout)
+
     def test_nothing_remembered(self):
         self.assertIsNone(record.remembered(mock.Mock(system_metadata={})))

@@ -32,5 +32,7 @@
 #define WRITABLE_LABEL "containervm-rw"
 /* Programs that the base image has there, not in the initramfs. */
 #define PROGRAMS_DIR WRITABLE_DIR "/programs"
+/* What the container has changed: the overlay's upper directory. */
+#define UPPER_DIR WRITABLE_DIR "/upper"
 
 #endif

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "blockdev.h"
+#include "imagevolumes.h"
 #include "modules.h"
 #include "mountopts.h"
 #include "paths.h"
@@ -36,7 +37,6 @@
 #define WAIT_MS 10000
 
 /* On the server's own disk. */
-#define UPPER_DIR WRITABLE_DIR "/upper"
 #define WORK_DIR WRITABLE_DIR "/work"
 #define CAPS_MARK WRITABLE_DIR "/file-capabilities-applied"
 
@@ -113,6 +113,12 @@ static void apply_file_caps(const struct contract *contract)
         fail_errno(STAGE, "%s", CAPS_MARK);
 }
 
+static void mount_overlay(void)
+{
+    if (mount("overlay", ROOTFS_DIR, "overlay", 0, OVERLAY_OPTIONS) < 0)
+        fail_errno(STAGE, "cannot mount the overlay");
+}
+
 void rootfs_mount(const struct contract *contract)
 {
     make_directory(ROOTFS_DIR);
@@ -129,8 +135,14 @@ void rootfs_mount(const struct contract *contract)
         rootfs_mount_image(contract, LOWER_DIR);
         make_directory(UPPER_DIR);
         make_directory(WORK_DIR);
-        if (mount("overlay", ROOTFS_DIR, "overlay", 0, OVERLAY_OPTIONS) < 0)
-            fail_errno(STAGE, "cannot mount the overlay");
+        mount_overlay();
+        if (imagevolumes_prepare(contract)) {
+            /* It must not be in use while its directories are changed. */
+            if (umount2(ROOTFS_DIR, 0) < 0)
+                fail_errno(STAGE, "cannot unmount the overlay");
+            mount_overlay();
+        }
+        /* After the volumes: these are files of theirs, too. */
         apply_file_caps(contract);
     }
     skeleton_make(ROOTFS_DIR);

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -108,6 +109,45 @@ int skeleton_open(const char *root, const char *path, int flags)
     int fd = open_in_root(root_fd, path, flags);
     int error = errno;
 
+    close(root_fd);
+    errno = error;
+    return fd;
+}
+
+/* A step of the way: PATH, which is made in PARENT if it is not there. */
+static int enter(int root, int parent, const char *path)
+{
+    const char *name = strrchr(path, '/') + 1;
+    int fd = open_in_root(root, path, O_RDONLY | O_DIRECTORY);
+
+    if (fd < 0 && errno == ENOENT && mkdirat(parent, name, 0755) == 0)
+        fd = openat(parent, name,
+                    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    return fd;
+}
+
+int skeleton_make_directory(const char *root, const char *path)
+{
+    char part[PATH_MAX];
+    int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_in_root(root_fd, "/", O_RDONLY | O_DIRECTORY);
+
+    for (size_t end = 1; fd >= 0 && path[end - 1]; end++) {
+        if (path[end] && path[end] != '/')
+            continue;
+        if (end >= sizeof(part)) {
+            errno = ENAMETOOLONG;
+            break;
+        }
+        memcpy(part, path, end);
+        part[end] = '\0';
+        int parent = fd;
+        fd = enter(root_fd, parent, part);
+        int error = errno;
+        close(parent);
+        errno = error;
+    }
+    int error = errno;
     close(root_fd);
     errno = error;
     return fd;

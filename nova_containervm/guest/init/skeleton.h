@@ -38,6 +38,12 @@ bool skeleton_has_made(const char *path, const struct stat *info);
 int skeleton_open(const char *root, const char *path, int flags);
 
 /*
+ * Open the directory PATH below ROOT in the same way, and make what is missing
+ * of it.
+ */
+int skeleton_make_directory(const char *root, const char *path);
+
+/*
  * setxattr() on PATH below ROOT, where no symbolic link on the way leads out
  * of ROOT. 0, or -1 with errno.
  */

@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -29,6 +30,7 @@
 #include "clock.h"
 #include "copytree.h"
 #include "ext4.h"
+#include "imagevolumes.h"
 #include "modules.h"
 #include "paths.h"
 #include "power.h"
@@ -51,7 +53,8 @@
 #define FILLING "filling"
 #define FILLED "filled"
 
-static char mounted[64][PATH_MAX];
+/* How many of a contract's have been mounted, and where. */
+static char **mounted;
 static size_t mounted_count;
 
 void volumes_directory(const struct volume *volume, char *path, size_t size)
@@ -210,32 +213,46 @@ static void mount_writable(const struct volume *volume, const char *device,
         fail_errno(STAGE, "cannot make %s read-only", volume->id);
 }
 
+static void mount_disk(const struct contract *contract,
+                       const struct volume *volume, const char *target)
+{
+    char device[64];
+
+    find(contract, volume, device, sizeof(device));
+    if (volume->readonly && blockdev_is_readonly(device))
+        ext4_mount(STAGE, device, target, MS_RDONLY, false);
+    else
+        mount_writable(volume, device, target);
+    debug("volume %s is %s", volume->id, device);
+}
+
 static void mount_volume(const struct contract *contract,
                          const struct volume *volume)
 {
-    char device[64], target[PATH_MAX];
+    char target[PATH_MAX];
 
     volumes_directory(volume, target, sizeof(target));
     for (size_t i = 0; i < mounted_count; i++)
         if (strcmp(mounted[i], target) == 0)
             return; /* at a second path */
-    if (mounted_count == sizeof(mounted) / sizeof(mounted[0]))
-        fail(STAGE, "more than %zu volumes", mounted_count);
-    find(contract, volume, device, sizeof(device));
     if (mkdir(target, 0755) < 0 && errno != EEXIST)
         fail_errno(STAGE, "%s", target);
-    if (volume->readonly && blockdev_is_readonly(device))
-        ext4_mount(STAGE, device, target, MS_RDONLY, false);
+    if (imagevolumes_has(volume))
+        imagevolumes_mount(contract, volume, target);
     else
-        mount_writable(volume, device, target);
-    strcpy(mounted[mounted_count++], target);
-    debug("volume %s is %s", volume->id, device);
+        mount_disk(contract, volume, target);
+    mounted[mounted_count] = strdup(target);
+    if (!mounted[mounted_count++])
+        fail_errno(STAGE, "%s", target);
 }
 
 void volumes_mount(const struct contract *contract)
 {
     if (!contract->volume_count)
         return;
+    mounted = calloc(contract->volume_count, sizeof(*mounted));
+    if (!mounted)
+        fail_errno(STAGE, "%zu volumes", contract->volume_count);
     modules_load("disk");
     if (mkdir(VOLUMES_DIR, 0700) < 0 && errno != EEXIST)
         fail_errno(STAGE, "%s", VOLUMES_DIR);

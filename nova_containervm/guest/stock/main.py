@@ -59,7 +59,7 @@ def build(description: diskfile.Description,
             'metadata': given if isinstance(given, dict) else {},
             'user_data': found.user_data},
         # The init knows the partition, and nobody listens to a channel.
-        transport='block', channel='')
+        transport='block', channel='', image_volumes=True)
 
 
 def check(description: diskfile.Description) -> None:

@@ -264,3 +264,54 @@ class ContainerTest(unittest.TestCase):
     def test_system_init_keeps_the_images_stop_signal(self):
         found = resolve({'Cmd': ['/sbin/init'], 'StopSignal': 'SIGPWR'})
         self.assertEqual(30, found.stop_signal)
+
+
+@ddt.ddt
+class ImageVolumesTest(unittest.TestCase):
+
+    def paths(self, volumes, metadata=None, **config):
+        made = resolve({'Volumes': volumes, **config}, metadata,
+                       image_volumes=True)
+        return {v.volume_id: v.path for v in made.volumes}
+
+    @ddt.data(
+        (None, {}),
+        ({}, {}),
+        ({'/b': {}, '/a': {}}, {'image0': '/a', 'image1': '/b'}),
+        # Sorted: one in another comes after it.
+        ({'/a/b/': {}, '//a/./': {}}, {'image0': '/a', 'image1': '/a/b'}),
+        # Relative ones are so to the root, as an old WORKDIR is.
+        ({'data': {}, '/data': None}, {'image0': '/data'}),
+        # Mounts of the system, which nothing may cover
+        ({'/proc/x': {}, '/sys/fs/cgroup': {}, '/dev/shm': {}, '/proc': {},
+          '/etc/hosts': {}, '/etc/x': {}}, {'image0': '/etc/x'}),
+    )
+    @ddt.unpack
+    def test_paths(self, volumes, expected):
+        self.assertEqual(expected, self.paths(volumes))
+
+    def test_not_known_to_the_guest(self):
+        self.assertEqual((), resolve({'Volumes': {'/a': {}}}).volumes)
+
+    def test_the_users_mounts_come_first(self):
+        volume = '0f3e2a90-7d0b-4c3e-9a56-1c2d3e4f5a6b'
+        self.assertEqual(
+            {volume: '/a', 'image0': '/c'},
+            self.paths({'/a': {}, '/b': {}, '/c': {}},
+                       {'volumes': volume + ':/a', 'tmpfs': '/b'}))
+
+    def test_an_init_has_its_own_tmpfs(self):
+        self.assertEqual(
+            {'image0': '/var/x'},
+            self.paths({'/run': {}, '/tmp': {}, '/var/x': {}},
+                       Cmd=['/sbin/init']))
+
+    @ddt.data(({'/': {}}, "VOLUME of the image is '/'"),
+              ({'': {}}, "VOLUME of the image is '/'"),
+              (['/a'], 'Volumes of the image'),
+              ('/a', 'Volumes of the image'),
+              ({'/a\0b': {}}, 'VOLUME'))
+    @ddt.unpack
+    def test_refused(self, volumes, text):
+        with self.assertRaisesRegex(errors.InvalidImageConfig, text):
+            self.paths(volumes)
