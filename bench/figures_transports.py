@@ -41,9 +41,11 @@ JOBS = {
     'find': 'find and stat again',
     'tar': 'tar again',
     'create': 'creating %d files',
+    'create-volume': 'the same in a VOLUME',
     'fsync': '%d writes of 4 KiB, each with fsync',
-    'initdb': "PostgreSQL's initdb",
-    'pgbench': 'pgbench: start, fill, 2 clients x %d transactions, stop',
+    'fsync-volume': 'the same in a VOLUME',
+    'initdb': "PostgreSQL's initdb, in a VOLUME",
+    'pgbench': 'there pgbench: start, fill, 2 clients x %d transactions, stop',
 }
 
 

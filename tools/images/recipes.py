@@ -219,7 +219,7 @@ RECIPES = {
         finish=_BENCH_TREE, files={'/usr/local/bin/bench-jobs':
                                    'bench-jobs.sh'},
         cmd=('bench-jobs', 'idle'), env={'PATH': _PATH, 'LANG': 'C.UTF-8'},
-        ports=('80/tcp',)),
+        ports=('80/tcp',), volumes=('/var/lib/bench/data',)),
     'bench-vm': Recipe(
         'the same as the root of an ordinary VM, with a kernel and systemd',
         packages=('nginx', 'postgresql-15', 'linux-image-amd64',

@@ -25,6 +25,8 @@
 
 TREE=/srv/tree
 WORK=/var/lib/bench
+# A VOLUME of the image, as those of databases have it
+DATA=/var/lib/bench/data
 BIN=/usr/lib/postgresql/15/bin
 TIMEFORMAT='%U %S'
 
@@ -58,16 +60,18 @@ tar_files() {
     tar -cf - "$TREE" | cat >/dev/null
 }
 
+# create_files WHERE COUNT
 create_files() {
     local i
-    mkdir "$WORK/new"
-    for ((i = 0; i < $1; i++)); do
-        printf '%1000s\n' "$i" >"$WORK/new/$i"
+    mkdir "$1/new"
+    for ((i = 0; i < $2; i++)); do
+        printf '%1000s\n' "$i" >"$1/new/$i"
     done
 }
 
+# sync_writes WHERE COUNT
 sync_writes() {
-    dd if=/dev/zero of="$WORK/synced" bs=4k count="$1" oflag=dsync
+    dd if=/dev/zero of="$1/synced" bs=4k count="$2" oflag=dsync
 }
 
 as_postgres() {
@@ -75,17 +79,17 @@ as_postgres() {
 }
 
 make_cluster() {
-    as_postgres "$BIN/initdb" --auth=trust -D "$WORK/postgres"
+    as_postgres "$BIN/initdb" --auth=trust -D "$DATA/postgres"
 }
 
 run_pgbench() {
     # Its log goes to our output. No TCP: not every VM knows "localhost".
-    as_postgres "$BIN/pg_ctl" -D "$WORK/postgres" \
-        -o "-k $WORK/postgres -h ''" -w start || return
-    as_postgres "$BIN/pgbench" -h "$WORK/postgres" -i -s 1 postgres || return
-    as_postgres "$BIN/pgbench" -h "$WORK/postgres" -c 2 -t "$1" postgres ||
+    as_postgres "$BIN/pg_ctl" -D "$DATA/postgres" \
+        -o "-k $DATA/postgres -h ''" -w start || return
+    as_postgres "$BIN/pgbench" -h "$DATA/postgres" -i -s 1 postgres || return
+    as_postgres "$BIN/pgbench" -h "$DATA/postgres" -c 2 -t "$1" postgres ||
         return
-    as_postgres "$BIN/pg_ctl" -D "$WORK/postgres" -m fast -w stop
+    as_postgres "$BIN/pg_ctl" -D "$DATA/postgres" -m fast -w stop
 }
 
 files() {
@@ -94,8 +98,10 @@ files() {
     job tar-cold tar_files
     job find find_files
     job tar tar_files
-    job create create_files "$1"
-    job fsync sync_writes "$2"
+    job create create_files "$WORK" "$1"
+    job create-volume create_files "$DATA" "$1"
+    job fsync sync_writes "$WORK" "$2"
+    job fsync-volume sync_writes "$DATA" "$2"
     job initdb make_cluster
     job pgbench run_pgbench "$3"
     echo 'bench done'
@@ -108,8 +114,8 @@ if [ "$1" = --cmdline ]; then
     machine=yes
 fi
 echo 'bench first line'
-mkdir -p "$WORK"
-install -d -m 700 -o postgres -g postgres "$WORK/postgres"
+mkdir -p "$DATA"
+install -d -m 700 -o postgres -g postgres "$DATA/postgres"
 case $1 in
 idle)
     # In a VM its own service has it.
