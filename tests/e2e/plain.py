@@ -19,12 +19,15 @@ powers off when told to by ACPI.
 """
 
 import hashlib
+import lzma
 import os
 import pathlib
 import re
 import shutil
 import struct
 import subprocess
+
+from nova_containervm.baseimage import apt
 
 # Of package syslinux-common
 MBR = pathlib.Path('/usr/lib/syslinux/mbr/mbr.bin')
@@ -119,6 +122,7 @@ def _kernel(directory):
     os.chmod(directory, 0o755)
     archive, = directory.glob('*.deb')
     _run('dpkg-deb', '--extract', archive, directory / 'kernel')
+    apt.merge_usr(directory / 'kernel')
     archive.unlink()
     version = package.removeprefix('linux-image-')
     shutil.copy(directory / 'kernel/boot' / ('vmlinuz-' + version),
@@ -137,9 +141,12 @@ def _initrd(directory, version):
                          version, '--show-depends', module).splitlines():
             kind, _, path = line.partition(' ')
             path = pathlib.Path(path.strip())
-            if kind == 'insmod' and path.name not in wanted:
-                shutil.copy(path, tree / 'modules')
-                wanted.append(path.name)
+            name = path.name.removesuffix('.xz')
+            if kind == 'insmod' and name not in wanted:
+                data = path.read_bytes()
+                (tree / 'modules' / name).write_bytes(
+                    data if name == path.name else lzma.decompress(data))
+                wanted.append(name)
     shutil.copy('/bin/busybox', tree / 'bin')
     (tree / 'init').write_text(INIT % ' '.join(wanted))
     (tree / 'bin/lease').write_text(LEASE)
