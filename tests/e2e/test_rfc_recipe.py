@@ -27,7 +27,9 @@ import pytest
 from tests.e2e import cloud as cloud_lib
 from tests.e2e import host as host_lib
 
-pytestmark = pytest.mark.profile('rfc')
+# Making its base image, and one boot of it, take as long as fifteen of the
+# other tests.
+pytestmark = [pytest.mark.profile('rfc'), pytest.mark.slow]
 
 # systemd and cloud-init under TCG: 76 s on an idle host
 BOOT = 400
@@ -64,7 +66,6 @@ def test_nginx(server, image, cloud, host):
     cloud.wait(made, 'SHUTOFF', 120)
 
 
-@pytest.mark.slow
 def test_second_boot(server, image, cloud):
     """cloud-init runs it on every boot."""
     made = server(image('nginx'))
@@ -76,7 +77,6 @@ def test_second_boot(server, image, cloud):
     assert cloud_lib.http_get(cloud.address(made), timeout=BOOT)[0] == 200
 
 
-@pytest.mark.slow
 def test_one_shot(server, image, cloud):
     made = server(image('exit3'), wait=None)
     cloud.wait(made, 'SHUTOFF', BOOT)
