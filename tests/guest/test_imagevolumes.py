@@ -112,3 +112,21 @@ def test_a_file_is_none(make_vm, tmp_path):
     vm.run()
     assert ('containervm: failed: volume: /data/first, a VOLUME of the '
             'image: Not a directory') in vm.console()
+
+
+def test_of_a_start_that_was_cut_off(make_vm, tmp_path):
+    """What it had copied is made anew, and nothing else comes with it."""
+    cut_off = ('for d in /dev/vd?[0-9]; do mount $d /mnt && '
+               '[ -d /mnt/upper ] && break; umount /mnt; done; '
+               'mkdir -p /mnt/new-volume/deep && echo half >/mnt/new-volume/x '
+               '&& umount /mnt && echo done')
+    root = rootfs_lib.Rootfs(filled(tmp_path / 'root'))
+    root.directory('mnt')
+    vm = make_vm(('sh', '-c', cut_off), rootfs=root.path,
+                 contract=contracts.PRIVILEGED)
+    vm.run()
+    assert vm.console().endswith('done\n'), vm.console()
+    vm.contract(contracts.values(('sh', '-c', 'ls -A /data'),
+                                 VOLUME=['image0 rw /data']))
+    vm.run()
+    assert vm.console() == 'first\nlink\nsub\n'
