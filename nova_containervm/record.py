@@ -56,10 +56,15 @@ class Record:
         directory = os.path.join(instance_dir, DIRECTORY)
         os.makedirs(directory, exist_ok=True)
         path = os.path.join(instance_dir, FILE)
+        data = dataclasses.asdict(self)
+        # An earlier release, on a host that the server may move to, takes no
+        # field that it does not know.
+        if not self.image_volumes:
+            del data['image_volumes']
         # 0600, for a user's files may hold secrets
         with open(os.open(path + '.new', os.O_WRONLY | os.O_CREAT |
                           os.O_TRUNC, 0o600), 'w') as f:
-            json.dump(dataclasses.asdict(self), f)
+            json.dump(data, f)
             f.flush()
             os.fsync(f.fileno())
         os.rename(path + '.new', path)

@@ -11,6 +11,7 @@
 #    under the License.
 
 import dataclasses
+import json
 import os
 import stat
 from unittest import mock
@@ -34,6 +35,18 @@ class RecordTestCase(base.BaseTestCase):
     def test_round_trip(self):
         self.record.save(self.dir)
         self.assertEqual(self.record, record.Record.load(self.dir))
+
+    def test_as_an_earlier_release_knows_it(self):
+        """Unless the base VM image is one that those cannot have made."""
+        path = os.path.join(self.dir, 'containervm', 'server.json')
+        for with_volumes in (True, False):
+            made = dataclasses.replace(self.record,
+                                       image_volumes=with_volumes)
+            made.save(self.dir)
+            self.assertEqual(made, record.Record.load(self.dir))
+            with open(path) as stream:
+                self.assertEqual(with_volumes,
+                                 'image_volumes' in json.load(stream))
 
     def test_missing(self):
         self.assertRaises(FileNotFoundError, record.Record.load, self.dir)
