@@ -299,7 +299,7 @@ def _image_volumes(config: dict[str, typing.Any],
         return ()
     if not isinstance(given, dict):
         raise errors.InvalidImageConfig(
-            f"Volumes of the image's config is not an object: "
+            "Volumes of the image's config is not an object: "
             f'{errors.shown(given)}')
     try:
         paths = {values.absolute_path('/' + path) for path in given}

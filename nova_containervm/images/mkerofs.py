@@ -67,9 +67,9 @@ class Tool:
         :param uuid: of the file system
         :param source: a directory; None: a tar stream on standard input
         """
-        # The ends of files beside their inodes would make a tenth of the disk
-        # superfluous. But the kernel reads that part a page at a time, and
-        # only a few inodes were left in each.
+        # With the ends of files beside their inodes the disk is a tenth
+        # smaller. But the kernel reads inodes a page at a time, and a page
+        # then holds only a few.
         args = [self.path, '--quiet', '-U', uuid, '-Enoinline_data']
         if compression != 'none':
             args.append('-z' + compression)

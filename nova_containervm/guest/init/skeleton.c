@@ -129,16 +129,17 @@ static int enter(int root, int parent, const char *path)
 int skeleton_make_directory(const char *root, const char *path)
 {
     char part[PATH_MAX];
+
+    if (strlen(path) >= sizeof(part)) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
     int root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
     int fd = open_in_root(root_fd, "/", O_RDONLY | O_DIRECTORY);
 
     for (size_t end = 1; fd >= 0 && path[end - 1]; end++) {
         if (path[end] && path[end] != '/')
             continue;
-        if (end >= sizeof(part)) {
-            errno = ENAMETOOLONG;
-            break;
-        }
         memcpy(part, path, end);
         part[end] = '\0';
         int parent = fd;
