@@ -246,8 +246,12 @@ def _cwd(config: dict[str, typing.Any],
     if overrides.workdir:
         return overrides.workdir
     path = _string(config, 'WorkingDir')
-    # Old builders wrote relative ones, which were always relative to the root.
-    return values.absolute_path('/' + path)
+    try:
+        # Old builders wrote relative ones, always relative to the root.
+        return values.absolute_path('/' + path)
+    except ValueError as exc:
+        raise errors.InvalidImageConfig(
+            f"WorkingDir of the image's config: {exc}") from None
 
 
 def _capabilities(overrides: overrides_lib.Overrides,

@@ -64,6 +64,8 @@ _SIZE = re.compile(
     r'([0-9]{1,20}(?:\.[0-9]{0,9})?|\.[0-9]{1,9}) ?(?:b|([kmgtp])(?:i?b)?)?',
     re.ASCII | re.IGNORECASE)
 HOST_NAME_MAX = 64
+# Linux, with the NUL at the end; <linux/limits.h>
+PATH_MAX = 4096
 _HOSTNAME_LABEL = re.compile(r'[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?',
                              re.ASCII)
 _SYSCTL = re.compile(r'[a-z][a-z0-9_]*(\.[A-Za-z0-9_:@-]+)+', re.ASCII)
@@ -176,7 +178,11 @@ def absolute_path(path: str) -> str:
     if '\0' in path:
         raise ValueError('it must not contain a NUL character')
     # POSIX leaves exactly two leading slashes to the system; Linux does not.
-    return posixpath.normpath('/' + path.lstrip('/'))
+    path = posixpath.normpath('/' + path.lstrip('/'))
+    if len(path.encode('utf-8', 'surrogatepass')) >= PATH_MAX:
+        raise ValueError(f'it must be shorter than {PATH_MAX} bytes, the '
+                         "kernel's limit of a path")
+    return path
 
 
 def hostname(value: Value) -> str:

@@ -29,6 +29,9 @@ block = pytest.mark.profile('block')
 # nova-compute as if it had no driver of ours
 off = pytest.mark.profile('off')
 
+# The image's VOLUME: a mount of its own, filled from the image
+VOLUME = "grep -o ' /volume ext4 rw' /proc/mounts; cat /volume/*"
+
 
 @pytest.fixture
 def converted(tmp_path):
@@ -75,11 +78,13 @@ def test_life(server, builder, upload, converted, cloud):
     made = server(image)
     cloud.wait_console(made, 'probe: up', 60)
     address = cloud.address(made)
-    cloud_lib.shell(address, 'echo mine >/etc/mine; sync')
+    assert cloud_lib.shell(address, VOLUME) == ' /volume ext4 rw\n1\n2\n'
+    cloud_lib.shell(address, 'echo mine | tee /etc/mine >/volume/mine; sync')
     cloud.compute.reboot_server(made.id, 'HARD')
     cloud.wait(made, 'ACTIVE')
     cloud.wait_console(made, 'probe: up', 60)
-    assert cloud_lib.shell(address, 'cat /etc/mine') == 'mine\n'
+    assert cloud_lib.shell(
+        address, 'cat /etc/mine /volume/mine') == 'mine\nmine\n'
     other = server(image)
     cloud.wait_console(other, 'probe: up', 60)
     assert 'mine' not in cloud_lib.shell(cloud.address(other), 'ls /etc')
@@ -133,14 +138,15 @@ def test_bootable(server, builder, bootable, cloud, config_drive):
     free = int(cloud_lib.shell(
         address, "df -m / | tail -n 1 | tr -s ' ' | cut -d ' ' -f 4"))
     assert 4500 < free < 5120
-    cloud_lib.shell(address, 'echo mine >/etc/mine; sync')
+    assert cloud_lib.shell(address, VOLUME) == ' /volume ext4 rw\n1\n2\n'
+    cloud_lib.shell(address, 'echo mine | tee /etc/mine >/volume/mine; sync')
     cloud.compute.stop_server(made.id)
     cloud.wait(made, 'SHUTOFF')
     cloud.compute.start_server(made.id)
     cloud.wait(made, 'ACTIVE')
     cloud.until(lambda: cloud_lib.answers(address), bool, 180, 'answer')
-    assert cloud_lib.shell(address, 'cat /etc/mine /stopped') == (
-        'mine\nclean\n')
+    assert cloud_lib.shell(address, 'cat /etc/mine /volume/mine /stopped') == (
+        'mine\nmine\nclean\n')
 
 
 @off

@@ -106,12 +106,15 @@ def test_takes_an_overlay(make_vm, tmp_path):
     assert vm.console() == '1\n'
 
 
-def test_a_file_is_none(make_vm, tmp_path):
+# The host lets none through that is longer than a path may be.
+@pytest.mark.parametrize('path, reason', [
+    ('/data/first', 'Not a directory'), ('/data/' + 'x' * 256, 'File name ')])
+def test_cannot_be_made(make_vm, tmp_path, path, reason):
     vm = make_vm(('true',), rootfs=filled(tmp_path / 'root'),
-                 contract={'VOLUME': ['image0 rw /data/first']})
+                 contract={'VOLUME': ['image0 rw ' + path]})
     vm.run()
-    assert ('containervm: failed: volume: /data/first, a VOLUME of the '
-            'image: Not a directory') in vm.console()
+    assert ('containervm: failed: volume: %s, a VOLUME of the image: %s' % (
+        path, reason)) in vm.console()
 
 
 def test_of_a_start_that_was_cut_off(make_vm, tmp_path):

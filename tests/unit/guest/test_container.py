@@ -174,6 +174,11 @@ class ContainerTest(unittest.TestCase):
     def test_cwd_of_the_image(self, given, expected):
         self.assertEqual(expected, resolve({'WorkingDir': given}).cwd)
 
+    @ddt.data('/a\0b', '/' + 4095 * 'a', 2040 * '/ä')
+    def test_cwd_that_cannot_be(self, given):
+        with self.assertRaisesRegex(errors.InvalidImageConfig, 'WorkingDir'):
+            resolve({'WorkingDir': given})
+
     @ddt.data((None, 15), ('SIGQUIT', 3), ('28', 28), ('nonsense', 15),
               ('0', 15))
     @ddt.unpack
@@ -310,7 +315,8 @@ class ImageVolumesTest(unittest.TestCase):
               ({'': {}}, "VOLUME of the image is '/'"),
               (['/a'], 'Volumes of the image'),
               ('/a', 'Volumes of the image'),
-              ({'/a\0b': {}}, 'VOLUME'))
+              ({'/a\0b': {}}, 'VOLUME'),
+              ({'/' + 4095 * 'a': {}}, 'VOLUME of the image: .* 4096 bytes'))
     @ddt.unpack
     def test_refused(self, volumes, text):
         with self.assertRaisesRegex(errors.InvalidImageConfig, text):

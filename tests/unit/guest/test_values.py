@@ -103,7 +103,7 @@ class ValuesTest(unittest.TestCase):
     def test_workdir(self, value, expected):
         self.assertParses(values.workdir, value, expected)
 
-    @ddt.data('srv', '', '.', None, '/a\0')
+    @ddt.data('srv', '', '.', None, '/a\0', '/' + 4095 * 'a')
     def test_workdir_refused(self, value):
         self.assertRefuses(values.workdir, value)
 
