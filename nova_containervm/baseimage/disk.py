@@ -40,9 +40,11 @@ _TYPE_LINUX = 0x83
 _SYSLINUX_MBR = ('/usr/lib/syslinux/mbr/mbr.bin',
                  '/usr/lib/EXTLINUX/mbr.bin')
 
-# Two TiB of growth without converting the file system: the group
-# descriptors' room is set aside here, 1 MiB per copy.
-_RESIZE_BLOCKS = (2 << 40) // 4096
+# Room for group descriptors is set aside for this size. On a larger disk the
+# kernel goes on with meta_bg, which is as good. What is set aside has to be
+# written, as zeros, to every few block groups that a new server's disk grows
+# by.
+_RESIZE_BLOCKS = (256 << 30) // 4096
 
 
 def _align(size, unit=MIB):

@@ -66,6 +66,26 @@ def test_disk_growth(make_vm, size):
     assert vm.disk.stat().st_blocks * 512 < 12 << 20
 
 
+@pytest.mark.slow
+def test_disk_grows_past_the_room_for_its_descriptors(make_vm, tmp_path):
+    script = 'echo data >/f; cat /f /kept; mv /f /kept; df -m / | tail -1'
+    vm = make_vm(('sh', '-c', script), disk_size='250G')
+    vm.run()
+    assert vm.console().startswith('data\ncat: ')
+    tools.run(['qemu-img', 'resize', '-q', vm.disk, '400G'])
+    vm.run()
+    *data, last = vm.console().splitlines()
+    assert data == ['data', 'data']
+    assert 390000 < int(last.split()[1]) < 409600
+    raw = tmp_path / 'raw'
+    tools.run(['qemu-img', 'convert', '-O', 'raw', vm.disk, raw])
+    with open(raw, 'rb') as disk:
+        # The second of the MBR's partitions: its first sector
+        start, = struct.unpack_from('<I', disk.read(512), 446 + 16 + 8)
+    tools.run(['e2fsck', '-fn', '%s?offset=%d' % (raw, 512 * start)])
+    raw.unlink()
+
+
 def test_disk_grows_again(make_vm):
     vm = make_vm(('sh', '-c', 'df -m / | tail -1; echo kept > /f; cat /f'))
     vm.run()
