@@ -82,7 +82,8 @@ def _erofs(source, target, work, identifier, mkfs):
                      'needs no root' % (tool.path, '.'.join(
                          map(str, tool.version))))
     tools.run(tool.arguments(target, 'none', identifier, tree),
-              None if tree else _archive(source), TMPDIR=work)
+              None if tree else _archive(source), watch=mkerofs.watch,
+              TMPDIR=work)
 
 
 def _squashfs(source, target, work):

@@ -49,12 +49,14 @@ def environment(**extra):
                 PATH=tools.search_path(), **extra)
 
 
-def run(args, feed=None, allowed=(0,), **extra):
+def run(args, feed=None, allowed=(0,), watch=None, **extra):
     """Run a program.
 
     :param feed: function(descriptor) that writes its standard input; None:
         it has none
     :param allowed: statuses that mean success
+    :param watch: function(pid, descriptor of what it says), called once it
+        runs; None: nobody looks after it
     :param extra: more of its environment
     :returns: what it has said, standard error included, as text
     :raises ConvertError: it fails
@@ -65,6 +67,8 @@ def run(args, feed=None, allowed=(0,), **extra):
             args, env=environment(**extra), stdout=said, stderr=said,
             stdin=subprocess.DEVNULL if feed is None else subprocess.PIPE)
         try:
+            if watch is not None:
+                watch(process.pid, said.fileno())
             if feed is not None:
                 _feed(process.stdin, feed)
         except BaseException:

@@ -21,8 +21,11 @@ take a directory, whose files must be what the image says that they are.
 import dataclasses
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
+import threading
 import uuid
 
 from nova_containervm.images import errors
@@ -41,6 +44,10 @@ _OLDEST = (1, 4)
 _READS_TAR = (1, 8, 1)
 _PACKAGE = 'the package erofs-utils (1.8.1 or later is best)'
 _TIMEOUT = 30
+#: How often watch() looks, and how long a program may live that has told of an
+#: error, in milliseconds
+_LOOK_EACH = 1000
+_GRACE = 5000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +122,33 @@ def probe(tool, compression, work):
         raise errors.StoreError('%s fails (%d): %s' % (
             ' '.join(args), done.returncode,
             done.stderr.decode('utf-8', 'replace').strip()[-500:]))
+
+
+def watch(pid, log):
+    """Have a mkfs.erofs ended that has failed and does not end itself.
+
+    When a thread of version 1.8's cannot write, for want of room for
+    instance, the others wait for it for ever.
+
+    :param pid: of a child that has not been waited for
+    :param log: descriptor of the file that its standard error goes to; it is
+        told to be quiet, so that errors are all that it says
+    """
+    alive = os.pidfd_open(pid)
+    ended = select.poll()
+    ended.register(alive, select.POLLIN)
+
+    def look():
+        while not ended.poll(_LOOK_EACH):
+            if os.fstat(log).st_size and not ended.poll(_GRACE):
+                try:
+                    signal.pidfd_send_signal(alive, signal.SIGKILL)
+                except PermissionError:
+                    break  # an old one, to which privilege was left
+        os.close(alive)
+
+    threading.Thread(target=look, daemon=True,
+                     name='containervm-mkfs').start()
 
 
 def _sample(kind):

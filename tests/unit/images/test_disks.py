@@ -18,13 +18,17 @@ import os
 import random
 import subprocess
 import unittest
+from unittest import mock
 
 import ddt
 
 from nova_containervm.cli import store as store_cli
+from nova_containervm.images import diskserver
 from nova_containervm.images import errors
 from nova_containervm.images import limits
 from nova_containervm.images import mkerofs
+from nova_containervm.images import nodes
+from nova_containervm.images import tarread
 from nova_containervm.images import tarwrite
 from tests.images import differential
 from tests.images import samples
@@ -270,6 +274,36 @@ class DiskStoreTestCase(base.StoreTestCase):
         with self.assertRaises(errors.StoreError) as caught:
             self.ensure(self.data, where=where)
         self.assertIn('failed (3): no luck today', str(caught.exception))
+        self.assertNothingLeft(where)
+
+    # Contents once more, and the disk; a link to them takes nothing.
+    @ddt.data(('none', 9999 + 3 * 4096), ('lz4', 9999))
+    @ddt.unpack
+    def test_room(self, compression, needed):
+        root = nodes.directory()
+        file = root.children[b'file'] = nodes.Node(tarread.REG, 0o644, 0, 0, 0)
+        file.size = 9999
+        root.children[b'link'] = file
+        root.children[b'empty'] = nodes.Node(tarread.REG, 0o644, 0, 0, 0)
+        with mock.patch('os.fstatvfs') as statvfs:
+            statvfs.return_value.f_frsize = 1
+            statvfs.return_value.f_bavail = needed
+            diskserver._check_room(root, compression, 0)
+            statvfs.return_value.f_bavail = needed - 1
+            with self.assertRaisesRegex(errors.NoSpace, '0 MiB .* takes 1'):
+                diskserver._check_room(root, compression, 0)
+
+    def test_mkfs_that_fails_and_stays(self):
+        """As 1.8.6 does when the disk is full."""
+        path = os.path.join(self.dir, 'mkfs')
+        with open(path, 'w') as script:
+            script.write('#!/bin/sh\n[ "$1" != -V ] || exec echo 1.8.6\n'
+                         'echo "<E> erofs_io: failed to write: No space left '
+                         'on device" >&2\nexec sleep 1000\n')
+        os.chmod(path, 0o755)
+        where = self.store('block', 'other', mkfs=path)
+        with self.assertRaises(errors.NoSpace):
+            self.ensure(self.data, where=where)
         self.assertNothingLeft(where)
 
     def test_no_mkfs(self):
