@@ -16,7 +16,9 @@ import contextlib
 import io
 import os
 import random
+import signal
 import subprocess
+import tempfile
 import unittest
 from unittest import mock
 
@@ -331,6 +333,17 @@ class ToolTestCase(base.StoreTestCase):
     def test_version(self, text, reads_tar):
         tool = mkerofs.find(self._tool('echo "%s"' % text))
         self.assertEqual(reads_tar, tool.reads_tar)
+
+    # A silent one may take its time, and one that ends may say what it likes.
+    @ddt.data(('sleep 0.3; exit 4', 4), ('echo no; exit 3', 3),
+              ('echo no; exec sleep 1000', -signal.SIGKILL))
+    @ddt.unpack
+    def test_watch(self, script, status):
+        with tempfile.TemporaryFile() as log, \
+                mock.patch.multiple(mkerofs, _LOOK_EACH=10, _GRACE=100), \
+                subprocess.Popen(['sh', '-c', script], stdout=log) as process:
+            mkerofs.watch(process.pid, log.fileno())
+            self.assertEqual(status, process.wait(60))
 
     @ddt.data(('exit 1', 'does not tell'), ('echo mkfs.erofs 1.2', 'too old'))
     @ddt.unpack
