@@ -20,7 +20,6 @@ import fcntl
 import hashlib
 import os
 import signal
-import threading
 import uuid
 
 from nova_containervm.images import confine
@@ -319,10 +318,11 @@ def settle(disk):
                 _libc.fallocate(disk, _PUNCH_HOLE, at + start, _BLOCK)
 
     # Both take as long: the writing, and the reading of what is in memory.
-    writing = threading.Thread(target=writeback.begin, args=(disk,))
-    writing.start()
+    later = writeback.Writeback()
+    later.start()
+    later.take(os.dup(disk))
     digest = digest_of(disk, punch)
-    writing.join()
+    later.finish()
     os.fchmod(disk, 0o400)
     os.fsync(disk)
     return digest

@@ -135,6 +135,8 @@ def watch(pid, log):
         told to be quiet, so that errors are all that it says
     """
     alive = os.pidfd_open(pid)
+    # Who has waited for the program may close the file at once.
+    log = os.dup(log)
     ended = select.poll()
     ended.register(alive, select.POLLIN)
 
@@ -146,6 +148,7 @@ def watch(pid, log):
                 except PermissionError:
                     break  # an old one, to which privilege was left
         os.close(alive)
+        os.close(log)
 
     threading.Thread(target=look, daemon=True,
                      name='containervm-mkfs').start()

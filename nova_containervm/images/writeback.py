@@ -34,11 +34,6 @@ _libc.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64,
                                   ctypes.c_int64, ctypes.c_uint]
 
 
-def begin(fd):
-    """Begin to write what a file has got so far, and do not wait for it."""
-    _libc.sync_file_range(fd, 0, 0, _WRITE)
-
-
 class Writeback(threading.Thread):
     """Begins to write files, and closes them."""
 
@@ -57,7 +52,7 @@ class Writeback(threading.Thread):
     def run(self):
         """In the thread."""
         while (fd := self._queue.get()) is not None:
-            begin(fd)
+            _libc.sync_file_range(fd, 0, 0, _WRITE)
             os.close(fd)
             self._space.release()
 
