@@ -141,6 +141,18 @@ def haproxy(cloud, made, address, visit):
     # By way of its own backend
     assert page(address) == 'at your service\n'
 
+    # The worker serves before the master, which executes itself anew, takes
+    # signals: HAProxy 2.6 loses a SIGUSR1 that comes between, anywhere.
+    def processes():
+        try:
+            with socket.create_connection((address, 9999), 5) as sock:
+                sock.sendall(b'show proc\n')
+                sock.shutdown(socket.SHUT_WR)
+                return sock.makefile().read()
+        except OSError:
+            return ''
+    cloud.until(processes, lambda text: 'master' in text, 60, 'master')
+
 
 def counts(port):
     def client(cloud, made, address, visit):

@@ -157,11 +157,14 @@ RECIPES = {
         env={'PATH': _PATH, 'HOME': '/var/lib/rabbitmq', 'LANG': 'C.UTF-8'},
         ports=('5672/tcp',), volumes=('/var/lib/rabbitmq',)),
     'haproxy': Recipe(
-        'HAProxy on port 80, with a page of its own',
+        'HAProxy on port 80, with a page of its own; its master listens '
+        'on port 9999',
         packages=('haproxy',),
         files={'/etc/haproxy/haproxy.cfg': 'haproxy.cfg'}, user='haproxy',
-        cmd=('haproxy', '-W', '-db', '-f', '/etc/haproxy/haproxy.cfg'),
-        env={'PATH': _PATH}, ports=('80/tcp',), stop_signal='SIGUSR1'),
+        cmd=('haproxy', '-W', '-db', '-S', '0.0.0.0:9999',
+             '-f', '/etc/haproxy/haproxy.cfg'),
+        env={'PATH': _PATH}, ports=('80/tcp', '9999/tcp'),
+        stop_signal='SIGUSR1'),
     'node': Recipe(
         'a web server in JavaScript on port 3000 that counts its visits',
         packages=('nodejs',), files={'/srv/server.js': 'node-server.js'},
