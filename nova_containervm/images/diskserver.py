@@ -14,15 +14,14 @@
 
 import base64
 import contextlib
-import ctypes
 import errno
 import fcntl
-import hashlib
 import os
 import signal
 import uuid
 
 from nova_containervm.images import confine
+from nova_containervm.images import diskfill
 from nova_containervm.images import disktree
 from nova_containervm.images import errors
 from nova_containervm.images import extract
@@ -38,7 +37,6 @@ from nova_containervm.images import spool
 from nova_containervm.images import tarread
 from nova_containervm.images import tarwrite
 from nova_containervm.images import unpack
-from nova_containervm.images import writeback
 
 DISK = 'disk.erofs'
 #: What is kept of a layer until the disk is made.
@@ -46,21 +44,10 @@ _SPOOL = ('data', 'index', 'facts.json')
 #: Most that is read of a file such as /etc/passwd.
 READ_LIMIT = 1024 * 1024
 
-#: Where mkfs.erofs lets each file begin
-_EROFS_BLOCK = 4096
 #: Longest name, and longest path, that an old mkfs.erofs takes. It adds where
 #: the image's root is to the latter.
 _NAME_MAX = 254
 _PATH_MAX = 3500
-
-_BLOCK = 64 * 1024
-#: Read at a time; it should stay in the processor's cache.
-_PIECE = 4 * _BLOCK
-_PUNCH_HOLE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64,
-                            ctypes.c_int64]
 
 
 class DiskRequests:
@@ -127,8 +114,11 @@ class DiskRequests:
                     trees.append((nodes.load(source, number),
                                   facts.Facts.load(known)))
             root = merge.layers(trees)
-            _check_room(root, request['compression'], work)
-            if tool.reads_tar:
+            _check_room(root, program.outline is not None,
+                        request['compression'], work)
+            if program.outline is not None:
+                contents = tarwrite.outline(root, program.outline)
+            elif tool.reads_tar:
                 tarwrite.write(root, spools, program.pipe)
             else:
                 _check_names(root, tool)
@@ -142,9 +132,15 @@ class DiskRequests:
             problem = program.wait()
         if problem is not None:
             raise problem
-        digest = settle(disk)
+        if program.outline is None:
+            crc = diskfill.settle(disk, diskfill.CRC)
+        else:
+            # Its blocks need not reach the host's disk any more.
+            os.ftruncate(program.outline, 0)
+            crc = diskfill.fill(disk, diskfill.places(
+                program.notes, contents, os.fstat(disk).st_size), spools)
         return {**describe(root, spools, request['read']),
-                'sha256': digest, 'bytes': os.fstat(disk).st_size,
+                diskfill.CRC: crc, 'bytes': os.fstat(disk).st_size,
                 'version': '.'.join(map(str, tool.version))}
 
     def do_take(self, request, _answer):
@@ -157,15 +153,17 @@ class DiskRequests:
         if self._confined:
             os.fchown(disk, *self._owner)
         self._enter(base)
-        part = digest_of(disk, end=request['size'])
-        return {'sha256': settle(disk), 'filesystem': part}
+        part = diskfill.checksum(disk, diskfill.SHA256,
+                                 end=request['size'])
+        return {'sha256': diskfill.settle(disk, diskfill.SHA256),
+                'filesystem': part}
 
     def do_check(self, request, _answer):
-        """The digest of a disk."""
+        """A checksum of a disk, of the kind that is asked for."""
         base = self._open(request['dir'])
         disk = self._open_own(DISK, os.O_RDONLY, base)
         self._enter(base)
-        return {'sha256': digest_of(disk)}
+        return {'found': diskfill.checksum(disk, request['kind'])}
 
 
 class _Program:
@@ -184,9 +182,21 @@ class _Program:
             raise errors.StoreError('unknown compression')
         self._tool = tool
         self.log = os.memfd_create('mkfs.erofs')
+        #: With a tool that leaves_room(): what tarwrite.outline() has to
+        #: write, and what the tool notes of it.
+        self.outline = self.notes = None
         out = '/proc/self/fd/%d'
-        source = None if tool.reads_tar else out % work
-        args = tool.arguments(out % disk, compression, identifier, source)
+        source = notes = None
+        if tool.leaves_room(compression):
+            self.outline = os.open('outline', os.O_RDWR | os.O_CREAT
+                                   | os.O_EXCL | os.O_CLOEXEC, 0o600,
+                                   dir_fd=work)
+            self.notes = os.memfd_create('places')
+            notes = out % self.notes
+        elif not tool.reads_tar:
+            source = out % work
+        args = tool.arguments(out % disk, compression, identifier, source,
+                              notes)
         stdin, self.pipe = os.pipe()
         with contextlib.suppress(OSError):
             fcntl.fcntl(self.pipe, fcntl.F_SETPIPE_SZ, 1 << 20)
@@ -205,17 +215,20 @@ class _Program:
     def _execute(self, args, stdin, disk, work, owner):
         """In the child: become mkfs.erofs once there is input."""
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        keep = ()
+        keep, kept = (), [disk, work]
         if not self._tool.reads_tar:
             keep = confine.READ_CAPABILITIES
-            if not os.read(stdin, 1):
-                os._exit(125)
         if owner is not None:
             confine.become(*owner, keep)
+        if self._waits and not os.read(stdin, 1):
+            os._exit(125)
+        if self.outline is not None:
+            stdin = self.outline
+            kept.append(self.notes)
         os.dup2(stdin, 0)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         os.dup2(self.log, 2)
-        for fd in (disk, work):
+        for fd in kept:
             os.set_inheritable(fd, True)
         os.chdir('/')
         os.execve(args[0], args, mkerofs.environment(
@@ -223,9 +236,14 @@ class _Program:
 
     def proceed(self):
         """Its input is there."""
-        if not self._tool.reads_tar:
+        if self._waits:
             os.write(self.pipe, b'x')
         self._proceeds = True
+
+    @property
+    def _waits(self):
+        """Whether its input has to be complete before it begins."""
+        return self.outline is not None or not self._tool.reads_tar
 
     def wait(self):
         """Wait for its end.
@@ -244,16 +262,18 @@ class _Program:
             self._tool.path, code, said.strip()[-1000:]))
 
 
-def _check_room(root, compression, work):
+def _check_room(root, filled, compression, work):
     """Refuse to begin what cannot end: mkfs.erofs says something else then.
 
     It needs room for a copy of all contents besides the disk itself.
+
+    :param filled: the contents go from the spools to the disk
     """
     sizes = [node.size for _path, node, link in tarwrite.walk(root)
              if link is None and node.kind == tarread.REG]
-    needed = sum(sizes)
+    needed = 0 if filled else sum(sizes)
     if compression == 'none':
-        needed += sum(size + -size % _EROFS_BLOCK for size in sizes)
+        needed += sum(size + -size % diskfill.EROFS_BLOCK for size in sizes)
     found = os.fstatvfs(work)
     free = found.f_bavail * found.f_frsize
     if free < needed:
@@ -298,51 +318,3 @@ def describe(root, spools, wanted):
             files[path] = base64.b64encode(os.pread(
                 spools[node.spool], node.size, node.start)).decode()
     return {'entries': entries, 'size': size, 'caps': caps, 'files': files}
-
-
-def settle(disk):
-    """Make a new disk durable, read-only, and no larger than it must be.
-
-    Zeros become holes: sparse files are written out in full.
-
-    :returns: its SHA-256, in hex
-    """
-    zeros = bytes(_BLOCK)
-
-    def punch(piece, at):
-        for start in range(0, len(piece) - _BLOCK + 1, _BLOCK):
-            # The first look at two bytes spares most blocks the other one.
-            if (not piece[start] and not piece[start + _BLOCK - 1] and
-                    piece[start:start + _BLOCK].tobytes() == zeros):
-                # Where it does not work the zeros stay.
-                _libc.fallocate(disk, _PUNCH_HOLE, at + start, _BLOCK)
-
-    # Both take as long: the writing, and the reading of what is in memory.
-    later = writeback.Writeback()
-    later.start()
-    later.take(os.dup(disk))
-    digest = digest_of(disk, punch)
-    later.finish()
-    os.fchmod(disk, 0o400)
-    os.fsync(disk)
-    return digest
-
-
-def digest_of(disk, each=None, end=None):
-    """The SHA-256 of an open file, in hex.
-
-    :param each: function(memoryview, offset), called with every piece
-    :param end: where to stop; None: at its end
-    """
-    digest = hashlib.sha256()
-    room = memoryview(bytearray(_PIECE))
-    at = 0
-    while True:
-        size = _PIECE if end is None else min(_PIECE, end - at)
-        got = os.preadv(disk, [room[:size]], at)
-        if not got:
-            return digest.hexdigest()
-        digest.update(room[:got])
-        if each is not None:
-            each(room[:got], at)
-        at += got

@@ -31,6 +31,7 @@ import uuid
 
 from nova_containervm.images import build
 from nova_containervm.images import diskfile
+from nova_containervm.images import diskfill
 from nova_containervm.images import diskserver
 from nova_containervm.images import durable
 from nova_containervm.images import errors
@@ -89,11 +90,14 @@ class DiskStore(store.ImageStore):
             return ['layer.json is missing or unreadable']
         if not self._layer_ok(name, info.get('chain_id')):
             return ['the disk is not as it was stored']
+        kind = (diskfill.SHA256 if diskfill.SHA256 in info
+                else diskfill.CRC)
         try:
-            found = helper.request('check', dir='layers/' + name).result()
+            answer = helper.request('check', dir='layers/' + name,
+                                    kind=kind).result()
         except errors.StoreError as exc:
             return [str(exc).splitlines()[-1]]
-        if found['sha256'] != info.get('sha256'):
+        if answer['found'] != info.get(kind):
             return ['the disk has other contents']
         return []
 
@@ -224,7 +228,8 @@ class DiskStore(store.ImageStore):
             'schema': store.SCHEMA, 'chain_id': chain,
             'access_mode': self._mode, 'owner': list(self._owner),
             'size': made['bytes'], 'root': self._identity(st),
-            'sha256': made['sha256'], 'compression': self._compression,
+            diskfill.CRC: made[diskfill.CRC],
+            'compression': self._compression,
             'mkfs': made['version'], 'entries': made['entries'],
             'unpacked': made['size'], 'file_caps': made['caps'],
             'passwd': files.get('etc/passwd', ''),

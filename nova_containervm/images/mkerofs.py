@@ -66,13 +66,19 @@ class Tool:
         """Whether it makes an image of a tar stream."""
         return self.version >= _READS_TAR
 
-    def arguments(self, output, compression, uuid, source=None):
+    def leaves_room(self, compression) -> bool:
+        """Whether it can lay out a disk without the contents of files."""
+        return self.reads_tar and compression == 'none'
+
+    def arguments(self, output, compression, uuid, source=None, places=None):
         """Its argument list.
 
         :param output: path of the image
         :param compression: of COMPRESSIONS
         :param uuid: of the file system
         :param source: a directory; None: a tar stream on standard input
+        :param places: with leaves_room(): path of the file in which it notes
+            where contents have to go; see diskfill.py
         """
         # With the ends of files beside their inodes the disk is a tenth
         # smaller. But the kernel reads inodes a page at a time, and a page
@@ -80,7 +86,9 @@ class Tool:
         args = [self.path, '--quiet', '-U', uuid, '-Enoinline_data']
         if compression != 'none':
             args.append('-z' + compression)
-        if source is None:
+        if places is not None:
+            args += ['--tar=f,' + places, '--clean=rvsp']
+        elif source is None:
             args.append('--tar=f')
         args.append(output)
         if source is not None:

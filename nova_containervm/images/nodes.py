@@ -28,6 +28,8 @@ from nova_containervm.images import tarread
 #: what keeps the place of a hard link to a file of a lower layer.
 WHITEOUT = b'w'
 PLACEHOLDER = b'x'
+#: Entries of a line that dump() writes, or more
+_LINE = 1000
 
 
 class Node:
@@ -142,23 +144,26 @@ def directories(root):
 # -- from one process to the next --------------------------------------------
 
 def dump(root, out):
-    """Write a layer's tree as lines of JSON.
+    """Write a layer's tree as lines of JSON, each a list of many entries.
 
     :param out: binary file object
     """
     text = names.text
     known = {id(root): 0}
-    lines = [json.dumps([0, '', *_fields(root)])]
+    entries = [(0, '', *_fields(root))]
     for _path, directory in directories(root):
         number = known[id(directory)]
         for name, node in directory.children.items():
             same = known.get(id(node))
             if same is not None:
-                lines.append(json.dumps([number, text(name), same]))
+                entries.append((number, text(name), same))
                 continue
             known[id(node)] = len(known)
-            lines.append(json.dumps([number, text(name), *_fields(node)]))
-    out.write('\n'.join(lines).encode())
+            entries.append((number, text(name), *_fields(node)))
+        if len(entries) >= _LINE:
+            out.write(json.dumps(entries).encode() + b'\n')
+            entries = []
+    out.write(json.dumps(entries).encode())
 
 
 def _fields(node):
@@ -182,14 +187,14 @@ def load(source, spool):
     try:
         made = []
         for line in source:
-            parent, name, *fields = json.loads(line)
-            if len(fields) == 1:
-                node = made[fields[0]]
-            else:
-                node = _node(fields, spool)
-                made.append(node)
-            if len(made) > 1:
-                made[parent].children[names.raw(name)] = node
+            for parent, name, *fields in json.loads(line):
+                if len(fields) == 1:
+                    node = made[fields[0]]
+                else:
+                    node = _node(fields, spool)
+                    made.append(node)
+                if len(made) > 1:
+                    made[parent].children[names.raw(name)] = node
         return made[0]
     except (AttributeError, IndexError, TypeError, ValueError) as exc:
         raise errors.StoreError('the list of a layer is damaged (%s)' % exc)

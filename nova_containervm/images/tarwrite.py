@@ -20,6 +20,8 @@ from nova_containervm.images import tarread
 #: Contents up to this size are copied with the headers, in few writes.
 _SMALL = 32 * 1024
 _BATCH = 256 * 1024
+#: Contents from this size on are a hole in an outline.
+_HOLE = 4096
 _END = bytes(2 * tarread.BLOCK)
 #: What the octal fields of a header can hold.
 _OWNER_MAX = 0o7777777
@@ -48,7 +50,9 @@ def _block(kind, name, mode, uid, gid, size, mtime, link, major, minor):
             mode, uid, gid, size, mtime),
         kind, link.ljust(100, b'\0'), b'ustar\00000', bytes(64),
         b'%07o\0%07o\0' % (major, minor), bytes(167)))
-    return b'%s%06o\0 %s' % (block[:148], sum(block), block[156:])
+    # The zeros, most of it, cost more to add up than to leave out.
+    return b'%s%06o\0 %s' % (block[:148], sum(block.translate(None, b'\0')),
+                            block[156:])
 
 
 def header(path, node, link=None):
@@ -147,6 +151,49 @@ def write(root, spools, out_fd):
             size = 0
     batch.append(_END)
     _flush(batch, out_fd)
+
+
+def outline(root, out_fd):
+    """Write the archive of a merged tree, with holes for the contents.
+
+    :param root: what merge.layers() returns
+    :param out_fd: a new file
+    :returns: nodes of the files that have contents, by where those would be
+        in the archive
+    """
+    places = {}
+    batch, size, at = [], 0, 0
+    for path, node, link in walk(root):
+        data = header(b'./' + path if path else b'./', node,
+                      b'./' + link if link else None)
+        batch.append(data)
+        size += len(data)
+        if node.kind == tarread.REG and link is None and node.size:
+            places[at + size] = node
+            hole = node.size + -node.size % tarread.BLOCK
+            # A block of the host would be written all the same.
+            if hole < _HOLE:
+                batch.append(bytes(hole))
+                size += hole
+            else:
+                _flush_at(batch, out_fd, at)
+                at += size + hole
+                size = 0
+        if size > _BATCH:
+            _flush_at(batch, out_fd, at)
+            at += size
+            size = 0
+    batch.append(_END)
+    _flush_at(batch, out_fd, at)
+    return places
+
+
+def _flush_at(batch, out_fd, at):
+    data = memoryview(b''.join(batch))
+    batch.clear()
+    while data:
+        done = os.pwrite(out_fd, data, at)
+        data, at = data[done:], at + done
 
 
 def _flush(batch, out_fd):

@@ -169,7 +169,14 @@ def php(cloud, made, address, visit):
 
 
 def systemd(cloud, made, address, visit):
-    assert 'Welcome to nginx' in page(address)
+    def welcome():
+        try:
+            return page(address)
+        except ConnectionResetError:
+            # Its unit has "nginx -t" run first, which listens for a moment
+            # and accepts nothing.
+            return ''
+    cloud.until(welcome, lambda text: 'Welcome to nginx' in text, 240, 'nginx')
     state = cloud.until(
         lambda: cloud_lib.http_get(address, path='/state'),
         lambda found: found[0] == 200, 240, 'end of the boot')[1]

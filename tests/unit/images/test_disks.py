@@ -279,9 +279,10 @@ class DiskStoreTestCase(base.StoreTestCase):
         self.assertNothingLeft(where)
 
     # Contents once more, and the disk; a link to them takes nothing.
-    @ddt.data(('none', 9999 + 3 * 4096), ('lz4', 9999))
+    @ddt.data((True, 'none', 3 * 4096), (False, 'none', 9999 + 3 * 4096),
+              (False, 'lz4', 9999))
     @ddt.unpack
-    def test_room(self, compression, needed):
+    def test_room(self, filled, compression, needed):
         root = nodes.directory()
         file = root.children[b'file'] = nodes.Node(tarread.REG, 0o644, 0, 0, 0)
         file.size = 9999
@@ -290,10 +291,10 @@ class DiskStoreTestCase(base.StoreTestCase):
         with mock.patch('os.fstatvfs') as statvfs:
             statvfs.return_value.f_frsize = 1
             statvfs.return_value.f_bavail = needed
-            diskserver._check_room(root, compression, 0)
+            diskserver._check_room(root, filled, compression, 0)
             statvfs.return_value.f_bavail = needed - 1
             with self.assertRaisesRegex(errors.NoSpace, '0 MiB .* takes 1'):
-                diskserver._check_room(root, compression, 0)
+                diskserver._check_room(root, filled, compression, 0)
 
     def test_mkfs_that_fails_and_stays(self):
         """As 1.8.6 does when the disk is full."""

@@ -1,0 +1,235 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The contents of a disk image: put in their places, summed, made durable.
+
+mkfs.erofs copies what it reads from a stream once before it writes it. It can
+lay out a disk that has room for the contents instead (``--clean=rvsp``) and
+note where that is, a line of hexadecimal numbers for each file: first block,
+number of blocks, and where in the archive the contents are, or would be.
+"""
+
+import ctypes
+import hashlib
+import os
+import zlib
+
+from nova_containervm.images import errors
+from nova_containervm.images import writeback
+
+#: Checksums of disks: of those that are made here, which find damage as the
+#: manifests of shares do, and of those that were uploaded or made by earlier
+#: releases.
+CRC, SHA256 = 'crc32', 'sha256'
+
+#: Where mkfs.erofs lets each file begin
+EROFS_BLOCK = 4096
+
+_BLOCK = 64 * 1024
+_ZEROS = bytes(_BLOCK)
+#: Read at a time; it should stay in the processor's cache.
+_PIECE = 4 * _BLOCK
+#: Written before the host is asked to begin with it, so that it has less to
+#: do in the end.
+_BEGIN = 16 * _PIECE
+_PUNCH_HOLE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64,
+                            ctypes.c_int64]
+
+
+def places(notes, nodes, size):
+    """Where files begin on a disk.
+
+    :param notes: descriptor of what mkfs.erofs has noted
+    :param nodes: what tarwrite.outline() returns
+    :param size: of the disk, in bytes
+    :returns: (offset, node) of each file, in the order of the disk
+    :raises StoreError: they are not those of the files
+    """
+    found, end = [], 0
+    with os.fdopen(os.dup(notes), 'rb') as lines:
+        lines.seek(0)
+        for line in lines:
+            try:
+                first, count, source = (int(n, 16) for n in line.split()[:3])
+                node = nodes[source]
+            except (ValueError, KeyError):
+                raise _misplaced() from None
+            found.append((first * EROFS_BLOCK, node))
+            if count != -(-node.size // EROFS_BLOCK):
+                raise _misplaced()
+    found.sort(key=lambda place: place[0])
+    for start, node in found:
+        if start < end:
+            raise _misplaced()
+        end = start + node.size
+    if len(found) != len(nodes) or end > size:
+        raise _misplaced()
+    return found
+
+
+def _misplaced():
+    return errors.StoreError('mkfs.erofs has made a disk whose files have no '
+                             'place, or share one')
+
+
+def fill(disk, files, spools):
+    """Put contents in their places, and make the disk durable, read-only.
+
+    Zeros become holes: sparse files are in the spools in full.
+
+    :param disk: descriptor of what has been laid out
+    :param files: what places() returns
+    :param spools: open descriptors of the layers' contents, by number
+    :returns: its CRC-32, as checksum() has it
+    """
+    size = os.fstat(disk).st_size
+    crc = _Crc()
+    room = memoryview(bytearray(_PIECE))
+    later = writeback.Writeback()
+    later.start()
+    at = begun = 0
+    left = iter(files)
+    begin, node = next(left, (size, None))
+    while at < size:
+        end = min(at + _PIECE, size)
+        where = at
+        while where < end:
+            if where < begin:
+                length = min(end, begin) - where
+                _read(disk, room[where - at:where - at + length], where)
+                where += length
+                continue
+            done = where - begin
+            length = min(end - where, node.size - done)
+            _read(spools[node.spool], room[where - at:where - at + length],
+                  node.start + done)
+            where += length
+            if done + length == node.size:
+                # What is left of its last block
+                length = min(-where % EROFS_BLOCK, end - where)
+                room[where - at:where - at + length] = _ZEROS[:length]
+                where += length
+                begin, node = next(left, (size, None))
+        crc.update(room[:end - at])
+        _write(disk, room[:end - at], at)
+        at = end
+        if at - begun >= _BEGIN:
+            later.take(os.dup(disk))
+            begun = at
+
+    later.finish()
+    _finish(disk)
+    return crc.hexdigest()
+
+
+def _read(fd, room, at):
+    while room:
+        got = os.preadv(fd, [room], at)
+        if not got:
+            raise OSError('the contents of a layer are cut off')
+        room, at = room[got:], at + got
+
+
+def _write(disk, piece, at):
+    """Write what is not zero of a piece, and make holes of the rest."""
+    start = 0
+    for place in _zeros(piece):
+        _write_all(disk, piece[start:place], at + start)
+        _punch(disk, at + place)
+        start = place + _BLOCK
+    _write_all(disk, piece[start:], at + start)
+
+
+def _write_all(disk, piece, at):
+    while piece:
+        done = os.pwrite(disk, piece, at)
+        piece, at = piece[done:], at + done
+
+
+def _zeros(piece):
+    """Yield where the blocks of a piece begin that are zero."""
+    for start in range(0, len(piece) - _BLOCK + 1, _BLOCK):
+        # The first look at two bytes spares most blocks the other one.
+        if (not piece[start] and not piece[start + _BLOCK - 1] and
+                piece[start:start + _BLOCK].tobytes() == _ZEROS):
+            yield start
+
+
+def _punch(disk, at):
+    # Where it does not work the zeros stay.
+    _libc.fallocate(disk, _PUNCH_HOLE, at, _BLOCK)
+
+
+def settle(disk, kind):
+    """Make a complete disk durable, read-only, and no larger than need be.
+
+    Zeros become holes: sparse files are written out in full.
+
+    :param kind: see checksum()
+    :returns: its checksum
+    """
+    def dig(piece, at):
+        for start in _zeros(piece):
+            _punch(disk, at + start)
+
+    # Both take as long: the writing, and the reading of what is in memory.
+    later = writeback.Writeback()
+    later.start()
+    later.take(os.dup(disk))
+    found = checksum(disk, kind, dig)
+    later.finish()
+    _finish(disk)
+    return found
+
+
+def _finish(disk):
+    os.fchmod(disk, 0o400)
+    os.fsync(disk)
+
+
+class _Crc:
+    """zlib.crc32 as hashlib would have it."""
+
+    def __init__(self):
+        self._crc = 0
+
+    def update(self, piece):
+        """Take the next piece."""
+        self._crc = zlib.crc32(piece, self._crc)
+
+    def hexdigest(self):
+        """The checksum of all so far, in hex."""
+        return '%08x' % self._crc
+
+
+def checksum(disk, kind, each=None, end=None):
+    """A checksum of an open file, in hex.
+
+    :param kind: CRC or SHA256
+    :param each: function(memoryview, offset), called with every piece
+    :param end: where to stop; None: at its end
+    """
+    digest = _Crc() if kind == CRC else hashlib.sha256()
+    room = memoryview(bytearray(_PIECE))
+    at = 0
+    while True:
+        size = _PIECE if end is None else min(_PIECE, end - at)
+        got = os.preadv(disk, [room[:size]], at)
+        if not got:
+            return digest.hexdigest()
+        digest.update(room[:got])
+        if each is not None:
+            each(room[:got], at)
+        at += got
