@@ -21,9 +21,12 @@ number of blocks, and where in the archive the contents are, or would be.
 import ctypes
 import hashlib
 import os
+import queue
+import threading
 import zlib
 
 from nova_containervm.images import errors
+from nova_containervm.images import spool as spool_mod
 from nova_containervm.images import writeback
 
 #: Checksums of disks: of those that are made here, which find damage as the
@@ -32,12 +35,14 @@ from nova_containervm.images import writeback
 CRC, SHA256 = 'crc32', 'sha256'
 
 #: Where mkfs.erofs lets each file begin
-EROFS_BLOCK = 4096
+EROFS_BLOCK = spool_mod.ALIGNED
 
 _BLOCK = 64 * 1024
 _ZEROS = bytes(_BLOCK)
 #: Read at a time; it should stay in the processor's cache.
 _PIECE = 4 * _BLOCK
+#: Pieces that may be on their way
+_ROOMS = 16
 #: Written before the host is asked to begin with it, so that it has less to
 #: do in the end.
 _BEGIN = 16 * _PIECE
@@ -96,42 +101,101 @@ def fill(disk, files, spools):
     """
     size = os.fstat(disk).st_size
     crc = _Crc()
-    room = memoryview(bytearray(_PIECE))
-    later = writeback.Writeback()
-    later.start()
-    at = begun = 0
-    left = iter(files)
-    begin, node = next(left, (size, None))
+    writer = _Writer(disk)
+    writer.start()
+    at = 0
+    left = _runs(files)
+    begin, until, spool, source = next(left, (size, size, 0, 0))
     while at < size:
         end = min(at + _PIECE, size)
+        room = writer.room()
         where = at
         while where < end:
             if where < begin:
                 length = min(end, begin) - where
                 _read(disk, room[where - at:where - at + length], where)
-                where += length
-                continue
-            done = where - begin
-            length = min(end - where, node.size - done)
-            _read(spools[node.spool], room[where - at:where - at + length],
-                  node.start + done)
+            else:
+                length = min(end, until) - where
+                _read(spools[spool], room[where - at:where - at + length],
+                      source + where - begin)
+                if where + length == until:
+                    begin, until, spool, source = next(
+                        left, (size, size, 0, 0))
             where += length
-            if done + length == node.size:
-                # What is left of its last block
-                length = min(-where % EROFS_BLOCK, end - where)
-                room[where - at:where - at + length] = _ZEROS[:length]
-                where += length
-                begin, node = next(left, (size, None))
         crc.update(room[:end - at])
-        _write(disk, room[:end - at], at)
+        writer.write(room, end - at, at)
         at = end
-        if at - begun >= _BEGIN:
-            later.take(os.dup(disk))
-            begun = at
-
-    later.finish()
+    writer.finish()
     _finish(disk)
     return crc.hexdigest()
+
+
+def _runs(files):
+    """Yield (begin, end, spool, where it begins there) of what is in one.
+
+    Spools have zeros behind each file as the disk has them.
+    """
+    run = None
+    for start, node in files:
+        size = node.size + -node.size % EROFS_BLOCK
+        if (run is not None and start == run[1] and node.spool == run[2]
+                and node.start - run[3] == start - run[0]):
+            run[1] += size
+            continue
+        if run is not None:
+            yield run
+        run = [start, start + size, node.spool, node.start]
+    if run is not None:
+        yield run
+
+
+class _Writer(threading.Thread):
+    """Writes pieces to a disk while others are read."""
+
+    def __init__(self, disk):
+        super().__init__(daemon=True)
+        self._disk = disk
+        self._pieces = queue.SimpleQueue()
+        self._rooms = queue.SimpleQueue()
+        for _number in range(_ROOMS):
+            self._rooms.put(memoryview(bytearray(_PIECE)))
+        self._later = writeback.Writeback()
+        self._error = None
+
+    def room(self):
+        """Room for the next piece."""
+        return self._rooms.get()
+
+    def write(self, room, size, at):
+        """Take the piece that lies in a room, for an offset of the disk."""
+        self._pieces.put((room, size, at))
+
+    def run(self):
+        """In the thread."""
+        self._later.start()
+        begun = 0
+        while (piece := self._pieces.get()) is not None:
+            room, size, at = piece
+            try:
+                if self._error is None:
+                    _write(self._disk, room[:size], at)
+            except OSError as exc:
+                self._error = exc
+            self._rooms.put(room)
+            if at - begun >= _BEGIN:
+                self._later.take(os.dup(self._disk))
+                begun = at
+        self._later.finish()
+
+    def finish(self):
+        """Wait for the last piece.
+
+        :raises OSError: one could not be written
+        """
+        self._pieces.put(None)
+        self.join()
+        if self._error is not None:
+            raise self._error
 
 
 def _read(fd, room, at):

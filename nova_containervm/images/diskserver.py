@@ -114,17 +114,19 @@ class DiskRequests:
                     trees.append((nodes.load(source, number),
                                   facts.Facts.load(known)))
             root = merge.layers(trees)
-            _check_room(root, program.outline is not None,
-                        request['compression'], work)
             if program.outline is not None:
                 contents = tarwrite.outline(root, program.outline)
-            elif tool.reads_tar:
-                tarwrite.write(root, spools, program.pipe)
+                _check_room(contents.values(), 'none', work, filled=True)
             else:
-                _check_names(root, tool)
-                tree = disktree.DiskTree(work, forms.Passthrough(), limits)
-                extract.Extractor(tree, limits).run(
-                    tarwrite.Members(root, spools))
+                _check_room(_files(root), request['compression'], work)
+                if tool.reads_tar:
+                    tarwrite.write(root, spools, program.pipe)
+                else:
+                    _check_names(root, tool)
+                    tree = disktree.DiskTree(work, forms.Passthrough(),
+                                             limits)
+                    extract.Extractor(tree, limits).run(
+                        tarwrite.Members(root, spools))
             program.proceed()
         except BrokenPipeError:
             pass  # it has ended, and knows why
@@ -262,15 +264,22 @@ class _Program:
             self._tool.path, code, said.strip()[-1000:]))
 
 
-def _check_room(root, filled, compression, work):
+def _files(root):
+    """Yield the regular files of a merged tree."""
+    for _path, node, link in tarwrite.walk(root):
+        if link is None and node.kind == tarread.REG:
+            yield node
+
+
+def _check_room(files, compression, work, filled=False):
     """Refuse to begin what cannot end: mkfs.erofs says something else then.
 
     It needs room for a copy of all contents besides the disk itself.
 
+    :param files: nodes
     :param filled: the contents go from the spools to the disk
     """
-    sizes = [node.size for _path, node, link in tarwrite.walk(root)
-             if link is None and node.kind == tarread.REG]
+    sizes = [node.size for node in files]
     needed = 0 if filled else sum(sizes)
     if compression == 'none':
         needed += sum(size + -size % diskfill.EROFS_BLOCK for size in sizes)

@@ -31,6 +31,8 @@ LOG = logging.getLogger(__name__)
 #: Most that an answer of the helper may have, in bytes.
 MAX_ANSWER = 8 * 1024 * 1024
 _RECV = 256 * 1024
+#: What may be on its way to a helper that is busy, in bytes.
+_BUFFER = 1024 * 1024
 START_TIMEOUT = 60
 #: Names of sessions.
 NAME = re.compile(r'[0-9a-f]{1,16}-[0-9a-f]{12}')
@@ -184,6 +186,8 @@ class Session:
         :returns: Task
         """
         ours, theirs = socket.socketpair()
+        # With the usual 208 KiB both ends wait for each other all the time.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
         try:
             data = json.dumps({'op': op, **arguments}).encode()
             socket.send_fds(self._control, [data], [theirs.fileno(), *fds])

@@ -27,6 +27,10 @@ from nova_containervm.images import nodes
 from nova_containervm.images import tarread
 
 
+#: What contents begin at a multiple of, in bytes; zeros are between them.
+ALIGNED = 4096
+
+
 class SpoolTree:
     """Stands in for disktree.DiskTree; a place is a directory's Node.
 
@@ -43,12 +47,16 @@ class SpoolTree:
         self.start = 0
         self._out = out_fd
         self._limits = limits
+        self._size = 0
         self._steps = disktree.Steps()
         self._making = None
+        self._found = None
         self._holes = 0
 
     def find(self, asked, create=None):
         """See disktree.DiskTree.find."""
+        if self._found is not None and self._found[0] == asked:
+            return self._found[1]
         node, path = self.root, b''
         todo = asked.split(b'/') if asked else []
         links = 0
@@ -73,6 +81,8 @@ class SpoolTree:
                 raise disktree.no_directory(where, target)
             todo = disktree.follow(path, target, todo, where, self._limits)
             node, path = self.root, b''
+        # Most members are in the directory of the one before.
+        self._found = asked, (node, path)
         return node, path
 
     def is_dir(self, place, base):
@@ -82,6 +92,7 @@ class SpoolTree:
 
     def remove(self, place, base):
         """Remove a name, with all below; whether it was a directory."""
+        self._found = None
         node = place.children.pop(base, None)
         return node is not None and node.is_dir
 
@@ -108,7 +119,12 @@ class SpoolTree:
         node = self._making
         node.describe(m)
         node.start, node.size = self.start, m.size
-        self.start += m.size
+        self._size += m.size
+        # As on the disk, so that many files are read at once: most come in
+        # the order that they have there.
+        self.start += m.size + -m.size % ALIGNED
+        if m.size % ALIGNED:
+            os.lseek(out, self.start, os.SEEK_SET)
         # Holes count here: mkfs.erofs writes them out.
         if m.sparse is not None:
             self._holes += m.size - sum(length for _at, length in m.sparse)
@@ -117,7 +133,7 @@ class SpoolTree:
                 'a layer has sparse files with holes of over %d GiB, which '
                 'is too much for the transport block; see the property '
                 'containervm_rootfs_transport' % (limits_mod.HOLES >> 30))
-        if self.start > self._limits.max_unpacked_mb * limits_mod.MIB:
+        if self._size > self._limits.max_unpacked_mb * limits_mod.MIB:
             raise self._limits.exceeded(
                 'max_unpacked_mb', 'the image unpacks to more than allowed, '
                 'the holes of sparse files included')
@@ -153,6 +169,7 @@ class SpoolTree:
 
     def make_whiteout(self, place, base):
         """A name that lower layers have no more."""
+        self._found = None
         place.children[base] = nodes.Node(nodes.WHITEOUT)
 
     def set_root(self):

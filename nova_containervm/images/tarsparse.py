@@ -24,6 +24,9 @@ MAX_PARTS = limits.EXTENDED_BYTES // 8
 
 def number(field):
     """The value of a numeric header field: octal, or GNU's base 256."""
+    text = field[:-1]
+    if text.isdigit() and field[-1] in b'\0 ':
+        return int(text, 8)  # as nearly all are
     if field[0] & 0x80:
         value = int.from_bytes(field, 'big')
         bits = len(field) * 8

@@ -42,16 +42,17 @@ def _padded(data):
     return data + bytes(-len(data) % tarread.BLOCK)
 
 
+#: One header block (POSIX.1-2017, pax, ustar Header Block) but for its sum.
+_BLOCK = (b'%b%07o\0%07o\0%07o\0%011o\0%011o\0        %b%bustar\00000'
+          + bytes(64) + b'%07o\0%07o\0' + bytes(167))
+
+
 def _block(kind, name, mode, uid, gid, size, mtime, link, major, minor):
-    """One header block (POSIX.1-2017, pax, ustar Header Block)."""
-    block = b''.join((
-        name.ljust(100, b'\0'),
-        b'%07o\0%07o\0%07o\0%011o\0%011o\0        ' % (
-            mode, uid, gid, size, mtime),
-        kind, link.ljust(100, b'\0'), b'ustar\00000', bytes(64),
-        b'%07o\0%07o\0' % (major, minor), bytes(167)))
+    """One header block."""
+    block = _BLOCK % (name.ljust(100, b'\0'), mode, uid, gid, size, mtime,
+                      kind, link.ljust(100, b'\0'), major, minor)
     # The zeros, most of it, cost more to add up than to leave out.
-    return b'%s%06o\0 %s' % (block[:148], sum(block.translate(None, b'\0')),
+    return b'%b%06o\0 %b' % (block[:148], sum(block.translate(None, b'\0')),
                             block[156:])
 
 

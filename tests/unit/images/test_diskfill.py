@@ -12,9 +12,11 @@
 
 """Disks that mkfs.erofs has laid out, without mkfs.erofs."""
 
+import errno
 import os
 import tempfile
 import unittest
+from unittest import mock
 import zlib
 
 import ddt
@@ -34,7 +36,7 @@ def _files(*sizes):
     nodes, at = {}, 0
     for number, size in enumerate(sizes):
         nodes[512 * (number + 1)] = merged.node(size=size, start=at)
-        at += size
+        at += size + -size % BLOCK
     return nodes
 
 
@@ -71,29 +73,45 @@ class PlacesTestCase(unittest.TestCase):
             self._places(notes, _files(1, BLOCK + 1), 9 * BLOCK)
 
 
+@ddt.ddt
 class FillTestCase(unittest.TestCase):
 
     def setUp(self):
         super().setUp()
         self.disk = self.enterContext(tempfile.TemporaryFile())
         self.spool = self.enterContext(tempfile.TemporaryFile())
+        self.other = self.enterContext(tempfile.TemporaryFile())
 
     def _fill(self, files):
-        return diskfill.fill(self.disk.fileno(), files, [self.spool.fileno()])
+        return diskfill.fill(self.disk.fileno(), files, [
+            self.spool.fileno(), self.other.fileno()])
 
-    def test_all_sizes(self):
-        sizes = (1, BLOCK - 1, BLOCK, BLOCK + 1, PIECE - BLOCK, PIECE,
-                 3 * PIECE + 7, 5, 9 * BLOCK)
-        contents = os.urandom(sum(sizes))
-        self.spool.write(contents)
-        self.spool.flush()
+    def _put(self, node):
+        """Contents of a file; where the spool ends is the last one's end."""
+        data = os.urandom(node.size)
+        spool = (self.spool, self.other)[node.spool]
+        os.pwrite(spool.fileno(), data, node.start)
+        end = node.start + node.size
+        spool.truncate(max(os.fstat(spool.fileno()).st_size,
+                           end + -end % BLOCK))
+        return data + bytes(-len(data) % BLOCK)
+
+    # Most come from a spool in its order; what does not may be anywhere.
+    @ddt.data(lambda nodes: nodes, reversed,
+              lambda nodes: nodes[5:] + nodes[:5],
+              lambda nodes: nodes[::2] + nodes[1::2])
+    def test_all_sizes(self, order):
+        nodes = list(_files(
+            1, BLOCK - 1, BLOCK, BLOCK + 1, PIECE - BLOCK, PIECE, PIECE - 1,
+            3 * PIECE + 7, 5, 9 * BLOCK, 1).values())
+        for node in nodes[3:5]:
+            node.spool = 1
         wanted, files = os.urandom(3 * BLOCK + 5), []
         wanted += bytes(-len(wanted) % BLOCK)
         self.disk.write(wanted)
-        for node in _files(*sizes).values():
+        for node in order(nodes):
             files.append((len(wanted), node))
-            wanted += contents[node.start:node.start + node.size]
-            wanted += bytes(-len(wanted) % BLOCK)
+            wanted += self._put(node)
             if node.size == PIECE:  # something else comes between
                 more = os.urandom(BLOCK + 9)
                 self.disk.seek(len(wanted))
@@ -109,7 +127,7 @@ class FillTestCase(unittest.TestCase):
 
     def test_zeros_are_holes(self):
         size = 40 * PIECE + 3
-        self.spool.truncate(size)
+        self.spool.truncate(size + BLOCK - 3)
         # Whatever is in its place
         os.posix_fallocate(self.disk.fileno(), 0, size + BLOCK)
         (node,) = _files(size).values()
@@ -124,6 +142,26 @@ class FillTestCase(unittest.TestCase):
         (node,) = _files(10).values()
         with self.assertRaisesRegex(OSError, 'cut off'):
             self._fill([(BLOCK, node)])
+
+    def test_no_room(self):
+        size = 3 * diskfill._ROOMS * PIECE
+        self.spool.truncate(size)
+        self.spool.seek(0)
+        for _at in range(0, size, PIECE):
+            self.spool.write(b'x' * PIECE)
+        self.spool.flush()
+        self.disk.truncate(size)
+        (node,) = _files(size).values()
+        real = os.pwrite
+
+        def pwrite(fd, data, at):
+            if at >= PIECE:
+                raise OSError(errno.ENOSPC, 'full')
+            return real(fd, data, at)
+
+        with mock.patch('os.pwrite', pwrite), \
+                self.assertRaisesRegex(OSError, 'full'):
+            self._fill([(0, node)])
 
     def test_nothing(self):
         self.assertEqual('00000000', self._fill([]))

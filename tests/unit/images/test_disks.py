@@ -291,10 +291,12 @@ class DiskStoreTestCase(base.StoreTestCase):
         with mock.patch('os.fstatvfs') as statvfs:
             statvfs.return_value.f_frsize = 1
             statvfs.return_value.f_bavail = needed
-            diskserver._check_room(root, filled, compression, 0)
+            diskserver._check_room(
+                diskserver._files(root), compression, 0, filled)
             statvfs.return_value.f_bavail = needed - 1
             with self.assertRaisesRegex(errors.NoSpace, '0 MiB .* takes 1'):
-                diskserver._check_room(root, filled, compression, 0)
+                diskserver._check_room(
+                    diskserver._files(root), compression, 0, filled)
 
     def test_mkfs_that_fails_and_stays(self):
         """As 1.8.6 does when the disk is full."""
