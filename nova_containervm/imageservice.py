@@ -231,6 +231,14 @@ class ImageService:
                         'a raw disk', wanted))
         return chunks
 
+    def disk_sum(self, image_id, form, ref=None):
+        """What is equal on hosts whose disks of an image are the same.
+
+        :returns: a string, or None if the image is not on this host
+        """
+        image = self._store(form).lookup(image_id, ref)
+        return None if image is None else image.disk_sum
+
     def adopt(self, image_id, form, path, ref=None):
         """Take an image from a file, as another host has sent it.
 

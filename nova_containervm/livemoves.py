@@ -44,11 +44,14 @@ class LiveMoves:
         self._bases = bases
         self._room = room
 
-    @staticmethod
-    def check_source(instance):
+    def check_source(self, instance):
         """Whether a server can leave this host while it runs.
 
+        The other host, which has been asked before, then finds noted which
+        disk it runs on.
+
         :raises exception.InvalidSharedStorage: why it cannot
+        :raises exception.MigrationPreCheckError: why not to that host
         """
         rec = record.of(instance)
         _check_savable(instance, rec.choices)
@@ -56,9 +59,13 @@ class LiveMoves:
             raise _nowhere('files were given to server %s when it was '
                            'created, and do not move with it; %s' % (
                                instance.uuid, _COLD))
+        here = self._disk_sum(instance, rec)
+        there = record.note_disk(instance, here)
+        if None not in (here, there) and here != there:
+            raise exception.MigrationPreCheckError(
+                reason=_other_disk(instance, rec))
 
-    @staticmethod
-    def check_destination(instance):
+    def check_destination(self, instance):
         """Whether this host can take a server while it runs.
 
         :raises exception.InvalidSharedStorage: why no host can
@@ -75,6 +82,11 @@ class LiveMoves:
                 'transport block is not among those that this host offers: '
                 '[containervm] rootfs_transport, allowed_transports' %
                 instance.uuid)
+        record.offer_disk(instance, self._disk_sum(instance, rec))
+
+    def _disk_sum(self, instance, rec):
+        return self._images.disk_sum(rec.image_id, rec.choices.image_form,
+                                     serverspec.image_ref(instance))
 
     def prepare(self, context, instance, instance_dir, source):
         """A server is about to come to this host.
@@ -82,7 +94,9 @@ class LiveMoves:
         :param instance_dir: its directory here, which has just been made
         :param source: name of the host that has it
         :raises exception.InvalidDiskInfo: its base VM image cannot be had
-        :raises exception.ImageUnacceptable: its image cannot
+        :raises exception.InvalidDiskInfo: its image has become another disk
+            here
+        :raises exception.ImageUnacceptable: its image cannot be had
         """
         rec = record.remembered(instance)
         if rec is None:
@@ -94,6 +108,9 @@ class LiveMoves:
                                  rec.choices.image_form,
                                  serverspec.image_ref(instance),
                                  instance.trusted_certs)
+        there = record.noted_disk(context, instance)
+        if there not in (None, image.disk_sum):
+            raise exception.InvalidDiskInfo(reason=_other_disk(instance, rec))
         transports.rootfs(instance_dir, rec.choices).prepare(
             image, self._room(instance, rec))
         rec.save(instance_dir)
@@ -112,6 +129,15 @@ def _nowhere(reason):
     in the end knows no more than that there was none. This one it passes on.
     """
     return exception.InvalidSharedStorage('Live migration: ' + reason)
+
+
+def _other_disk(instance, rec):
+    """Why a guest cannot go on: it knows where on its disk everything is."""
+    return (
+        'the disk with image %s that server %s runs on is not the same on the '
+        'other host, which has another version of mkfs.erofs or another '
+        '[containervm] disk_compression; %s' % (rec.image_id, instance.uuid,
+                                                _COLD))
 
 
 def _check_savable(instance, choices):

@@ -17,6 +17,7 @@ import glob
 import json
 import os
 
+from nova import objects
 from nova.virt.libvirt import utils as libvirt_utils
 
 from nova_containervm import conf
@@ -126,6 +127,43 @@ def remembered(instance) -> Record | None:
     stop_timeout, _comma, volumes = number.partition(',')
     return Record(image_id, digest, base_type, rootfs_base.Choices(*choices),
                   int(stop_timeout), image_volumes=volumes == _WITH_VOLUMES)
+
+
+# Which disk it runs on (StoredImage.disk_sum), for the time of a migration; and
+# which one the other host has, for the request that asks.
+_DISK = 'nova_containervm_disk'
+_OFFERED = 'nova_containervm_offered'
+
+
+def offer_disk(instance, disk_sum: str | None) -> None:
+    """Tell the host that a server would come from which disk is here.
+
+    The instance goes along with the question whether it can; it is not saved.
+    """
+    instance.system_metadata.pop(_OFFERED, None)
+    if disk_sum is not None:
+        instance.system_metadata[_OFFERED] = disk_sum
+
+
+def note_disk(instance, disk_sum: str | None) -> str | None:
+    """Note in the database which disk a server runs on.
+
+    :returns: what :func:`offer_disk` says
+    """
+    offered = instance.system_metadata.pop(_OFFERED, None)
+    instance.system_metadata.pop(_DISK, None)
+    if disk_sum is not None:
+        instance.system_metadata[_DISK] = disk_sum
+    instance.save()
+    return offered
+
+
+def noted_disk(context, instance) -> str | None:
+    """What :func:`note_disk` has noted, on another host and just now."""
+    # What comes along with the request was read before that.
+    now = objects.Instance.get_by_uuid(context, instance.uuid,
+                                       expected_attrs=['system_metadata'])
+    return now.system_metadata.get(_DISK)
 
 
 def all_here() -> list[tuple[str, Record]]:

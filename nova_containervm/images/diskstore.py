@@ -70,8 +70,17 @@ class DiskStore(store.ImageStore):
 
     def _contents(self, record):
         (layer,) = record['layers']
-        return (), record['chain_ids'], self.path('layers', layer['dir'],
-                                                  diskserver.DISK)
+        kind, value = self._checksum(self.layer_info(layer['dir']))
+        return {'layer_dirs': (), 'chain_ids': tuple(record['chain_ids']),
+                'disk': self.path('layers', layer['dir'], diskserver.DISK),
+                'disk_sum': '%s:%s' % (kind, value)}
+
+    @staticmethod
+    def _checksum(info):
+        """(kind, value) of the checksum in a layer.json."""
+        kind = (diskfill.SHA256 if diskfill.SHA256 in info
+                else diskfill.CRC)
+        return kind, info.get(kind)
 
     def _trees(self, record):
         return None
@@ -90,14 +99,13 @@ class DiskStore(store.ImageStore):
             return ['layer.json is missing or unreadable']
         if not self._layer_ok(name, info.get('chain_id')):
             return ['the disk is not as it was stored']
-        kind = (diskfill.SHA256 if diskfill.SHA256 in info
-                else diskfill.CRC)
+        kind, value = self._checksum(info)
         try:
             answer = helper.request('check', dir='layers/' + name,
                                     kind=kind).result()
         except errors.StoreError as exc:
             return [str(exc).splitlines()[-1]]
-        if answer['found'] != info.get(kind):
+        if answer['found'] != value:
             return ['the disk has other contents']
         return []
 

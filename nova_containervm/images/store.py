@@ -58,7 +58,8 @@ class StoredImage:
 
     ``layer_dirs`` are absolute paths of the layers' trees, bottom first,
     without those that hold nothing; ``disk`` that of the one disk which has
-    them all, in a store of disks; ``config`` is the whole image config;
+    them all, in a store of disks, and ``disk_sum`` what is equal for disks
+    that have the same at the same place; ``config`` is the whole image config;
     ``passwd`` and ``group`` are the files of the merged view, or b'';
     ``file_caps`` a list of (path, security.capability in hex); ``size`` and
     ``entries`` what the layers unpack to.
@@ -76,6 +77,7 @@ class StoredImage:
     entries: int
     format: str = 'docker'
     disk: str | None = None
+    disk_sum: str | None = None
 
 
 class ImageStore(upkeep.Upkeep):
@@ -159,30 +161,28 @@ class ImageStore(upkeep.Upkeep):
                                 'missing; the image will be fetched again',
                                 layer['dir'], image_id)
                     return None
-            dirs, chain_ids, disk = self._contents(record)
             return StoredImage(
-                image_id, record['architecture'], tuple(dirs),
-                tuple(chain_ids), record['config'],
-                base64.b64decode(record['passwd']),
-                base64.b64decode(record['group']),
-                tuple((p, c) for p, c in record['file_caps']),
-                record['size'], record['entries'], record['format'], disk)
+                image_id=image_id, architecture=record['architecture'],
+                config=record['config'],
+                passwd=base64.b64decode(record['passwd']),
+                group=base64.b64decode(record['group']),
+                file_caps=tuple((p, c) for p, c in record['file_caps']),
+                size=record['size'], entries=record['entries'],
+                format=record['format'], **self._contents(record))
         except (KeyError, TypeError, ValueError):
             LOG.warning('The record of docker image %s is damaged', image_id)
             return None
 
     def _contents(self, record):
-        """What a record's layers are for StoredImage.
-
-        :returns: layer_dirs, chain_ids, disk
-        """
+        """What a record's layers are for StoredImage, as a dictionary."""
         dirs = []
         for layer in record['layers']:
             if layer['root_opaque']:
                 dirs.clear()
             if layer['entries'] or layer['root_opaque'] or not dirs:
                 dirs.append(self.path('layers', layer['dir'], 'tree'))
-        return dirs, [layer['chain_id'] for layer in record['layers']], None
+        return {'layer_dirs': tuple(dirs), 'chain_ids': tuple(
+            layer['chain_id'] for layer in record['layers'])}
 
     def origins(self, image_id, ref=None):
         """Where the layers of an image that lookup() finds come from.

@@ -210,6 +210,41 @@ def test_container_live_migration(placed, probe, cloud, host, second_host):
         assert target.domains() and not source.domains()
 
 
+@pytest.mark.profile('block')
+def test_container_stays_where_its_disk_is(placed, builder, upload, cloud):
+    """The other host makes one on which a guest would not find its files."""
+    image = upload('other-disk', builder.probe('RUN echo other >/new\n'))
+    made = placed(image, FIRST)
+    address = cloud.address(made)
+    before = cloud_lib.shell(address, BOOT_ID)
+    aio.run('reconfigure', '--host', SECOND, '--set',
+            'containervm.disk_compression=lz4')
+    try:
+        cloud.compute.live_migrate_server(made.id, host=SECOND,
+                                          block_migration='auto')
+        cloud.until(lambda: [m.status for m in cloud.compute.migrations(
+            instance_uuid=made.id)], lambda found: found == ['error'], 60,
+            'failure of the migration')
+        cloud.wait(made, 'ACTIVE')
+        # That host has the image now, and can be asked.
+        with pytest.raises(openstack.exceptions.BadRequestException) as why:
+            cloud.compute.live_migrate_server(made.id, host=SECOND,
+                                              block_migration='auto')
+        assert 'is not the same on the other host' in str(why.value)
+    finally:
+        aio.run('reconfigure', '--host', SECOND, '--set',
+                'containervm.disk_compression=none')
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == FIRST
+    assert cloud_lib.shell(address, BOOT_ID) == before
+    # It can come in the other way.
+    move_there(cloud, made)
+    cloud.compute.confirm_server_resize(made.id)
+    cloud.wait(made, 'ACTIVE')
+    assert where(cloud, made) == SECOND
+    assert cloud_lib.shell(address, 'cat /new') == 'other\n'
+
+
 @pytest.mark.operation('evacuate')
 @profiles.everywhere()
 def test_evacuation(profile, placed, probe, cloud, second_host):

@@ -11,6 +11,8 @@
 #    under the License.
 
 import dataclasses
+import os
+import tempfile
 from unittest import mock
 
 import ddt
@@ -40,7 +42,11 @@ class LiveMovesTestCase(base.BaseTestCase):
         super().setUp()
         self.server = mock.Mock(uuid='4ef9ad0c', system_metadata={})
         self.bases = mock.Mock()
-        self.moves = livemoves.LiveMoves(mock.Mock(), self.bases, mock.Mock())
+        self.images = mock.Mock()
+        self.images.disk_sum.return_value = 'crc32:1'
+        self.moves = livemoves.LiveMoves(self.images, self.bases, mock.Mock())
+        self.path = os.path.join(
+            self.enterContext(tempfile.TemporaryDirectory()), 'status')
         for option in ('rootfs_transport', 'allowed_transports'):
             self.addCleanup(CONF.clear_override, option, 'containervm')
 
@@ -60,8 +66,15 @@ class LiveMovesTestCase(base.BaseTestCase):
         self.assertIn(transport, message)
         self.assertIn('without --live-migration', message)
 
-    def test_block_leaves(self):
+    @ddt.data('crc32:1', None)
+    def test_block_leaves(self, disk_sum):
+        self.images.disk_sum.return_value = disk_sum
         self._source(made('block'))
+        self.server.save.assert_called_once_with()
+        with mock.patch.object(record.objects.Instance, 'get_by_uuid',
+                               return_value=self.server):
+            self.assertEqual(disk_sum, record.noted_disk(
+                mock.sentinel.context, self.server))
 
     def test_files_do_not_move(self):
         message = self._refused(
@@ -91,6 +104,53 @@ class LiveMovesTestCase(base.BaseTestCase):
                           mock.sentinel.context, self.server, '/nowhere',
                           'other')
         self.bases.fetch.assert_not_called()
+
+    def test_the_disk_that_the_other_host_has(self):
+        CONF.set_override('allowed_transports', ['block'], 'containervm')
+        for there, here, good in (
+                ('crc32:1', 'crc32:1', True), ('crc32:2', 'crc32:1', False),
+                (None, 'crc32:1', True), ('crc32:1', None, True)):
+            with self.subTest(there=there, here=here):
+                record.remember(self.server, made('block'))
+                self.images.disk_sum.return_value = there
+                self.moves.check_destination(self.server)
+                self.server.save.assert_not_called()
+                self.images.disk_sum.return_value = here
+                if good:
+                    self._source(made('block'))
+                else:
+                    message = self._refused(
+                        self._source, made('block'),
+                        error=exception.MigrationPreCheckError)
+                    self.assertIn('mkfs.erofs', message)
+                self.server.save.assert_called_once_with()
+                self.server.save.reset_mock()
+                self.assertNotIn(record._OFFERED, self.server.system_metadata)
+
+    def _prepare(self, there, here):
+        record.remember(self.server, made('block'))
+        self.images.get.return_value.disk_sum = here
+        with mock.patch.object(record, 'noted_disk', return_value=there), \
+                mock.patch.object(livemoves.transports, 'rootfs') as rootfs, \
+                mock.patch.object(record.Record, 'save'), \
+                mock.patch.object(livemoves.watcher, 'status_path',
+                                  return_value=self.path):
+            self.moves.prepare(mock.sentinel.context, self.server, '/nowhere',
+                               'other')
+        return rootfs
+
+    # An older release on the other host notes nothing.
+    @ddt.data('crc32:1', None)
+    def test_the_same_disk(self, there):
+        rootfs = self._prepare(there, 'crc32:1')
+        rootfs.return_value.prepare.assert_called_once()
+
+    def test_another_disk(self):
+        message = self._refused(self._prepare, 'crc32:1', 'crc32:2',
+                                error=exception.InvalidDiskInfo)
+        for word in ('mkfs.erofs', 'disk_compression',
+                     'without --live-migration'):
+            self.assertIn(word, message)
 
     def test_suspend(self):
         with mock.patch.object(record, 'of', return_value=made('block')):

@@ -183,6 +183,18 @@ class DiskTestCase(base.StoreTestCase):
             self.assertIn('f', trees.disk(image.disk))
         self.assertLess(sizes['lz4'], sizes['none'] / 10)
 
+    @ddt.data(*base.MKFS)
+    def test_hosts_make_the_same(self, mkfs):
+        """A guest that moves meanwhile finds everything in its place."""
+        sums = []
+        for host, compression in enumerate(('none', 'none', 'lz4')):
+            where = self.store('block', 'host%d' % host, mkfs=mkfs)
+            where._compression = compression
+            self.ensure(builders.docker(samples.whiteouts()), where=where)
+            sums.append(where.lookup('image').disk_sum)
+        self.assertEqual(sums[0], sums[1])
+        self.assertNotEqual(sums[0], sums[2])
+
 
 @ddt.ddt
 class DiskStoreTestCase(base.StoreTestCase):
