@@ -129,8 +129,8 @@ def remembered(instance) -> Record | None:
                   int(stop_timeout), image_volumes=volumes == _WITH_VOLUMES)
 
 
-# Which disk it runs on (StoredImage.disk_sum), for the time of a migration; and
-# which one the other host has, for the request that asks.
+# Which disk it runs on (StoredImage.disk_sum), for the time of a migration;
+# and which one the other host has, for the request that asks.
 _DISK = 'nova_containervm_disk'
 _OFFERED = 'nova_containervm_offered'
 

@@ -270,7 +270,7 @@ class _Crc:
     """The CRC-32 of an EROFS, but for when it was made.
 
     It is the same on all hosts whose disks can take each other's place under
-    a running guest. What is left out are three fields of the superblock (Linux,
+    a running guest. Three fields of the superblock are left out (Linux,
     fs/erofs/erofs_fs.h): checksum, epoch, fixed_nsec.
     """
 
