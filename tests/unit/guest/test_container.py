@@ -68,6 +68,9 @@ class ArgumentsTest(unittest.TestCase):
         ({'Cmd': [1]}, {}, 'Cmd'),
         ({'Cmd': {'a': 1}}, {}, 'Cmd'),
         ({'Entrypoint': True}, {}, 'Entrypoint'),
+        ({'Entrypoint': ['e', 'a\0b']}, {}, 'Entrypoint.*NUL'),
+        ({'Cmd': 'a\ud800'}, {}, 'Cmd.*surrogate'),
+        ({'Cmd': ['a'], 'Env': ['A=\0']}, {}, 'Env.*NUL'),
     )
     @ddt.unpack
     def test_refused(self, config, given, words):
