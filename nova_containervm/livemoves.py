@@ -93,9 +93,8 @@ class LiveMoves:
 
         :param instance_dir: its directory here, which has just been made
         :param source: name of the host that has it
-        :raises exception.InvalidDiskInfo: its base VM image cannot be had
-        :raises exception.InvalidDiskInfo: its image has become another disk
-            here
+        :raises exception.InvalidDiskInfo: its base VM image cannot be had, or
+            its image has become another disk here
         :raises exception.ImageUnacceptable: its image cannot be had
         """
         rec = record.remembered(instance)

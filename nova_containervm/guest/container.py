@@ -388,18 +388,9 @@ def _strings(config: dict[str, typing.Any], key: str) -> list[str]:
             f"{key} of the image's config is not a list of strings: "
             f'{errors.shown(value)}')
     for item in value:
-        # What execve(2) takes are bytes up to a NUL.
-        if '\0' in item or not _has_utf8(item):
+        if not values.can_be_given(item):
             raise errors.InvalidImageConfig(
                 f"{key} of the image's config has text that no program can "
                 f'be given, with a NUL character or half a surrogate pair: '
                 f'{errors.shown(item)}')
     return value
-
-
-def _has_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

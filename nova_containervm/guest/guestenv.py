@@ -34,14 +34,9 @@ def quote(value: str) -> str:
 
     :raises InvalidImageConfig: NUL, or text that has no UTF-8 form
     """
-    if '\0' in value:
+    if not values.can_be_given(value):
         raise errors.InvalidImageConfig(
-            f'A NUL character in {errors.shown(value)}')
-    try:
-        value.encode('utf-8')
-    except UnicodeEncodeError:
-        raise errors.InvalidImageConfig(
-            f'{errors.shown(value)} is not valid text') from None
+            f'{errors.shown(value)} is not valid text, or has a NUL character')
     return "'" + value.replace("'", "'\\''") + "'"
 
 

@@ -107,6 +107,17 @@ class Volume:
     read_only: bool = False
 
 
+def can_be_given(value: str) -> bool:
+    """Whether a program can be given a text: as bytes up to a NUL, execve(2).
+
+    JSON and YAML have half surrogate pairs, UTF-8 has not.
+    """
+    try:
+        return b'\0' not in value.encode()
+    except UnicodeEncodeError:
+        return False
+
+
 def text(value: Value) -> str:
     """Return text as it is; it may be empty but holds no NUL."""
     if not isinstance(value, str):

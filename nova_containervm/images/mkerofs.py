@@ -28,6 +28,7 @@ import subprocess
 import threading
 import uuid
 
+from nova_containervm.images import diskfill
 from nova_containervm.images import errors
 from nova_containervm.images import nodes
 from nova_containervm.images import tarread
@@ -106,16 +107,20 @@ def probe(tool, compression, work):
     root.children[b'file'] = _sample(tarread.REG)
     root.children[b'device'] = _sample(tarread.CHR)
     output = os.path.join(work, 'image')
-    source = None
+    source = notes = None
     with open(os.path.join(work, 'archive'), 'w+b') as archive:
-        if tool.reads_tar:
+        if tool.leaves_room(compression):
+            notes = os.path.join(work, 'places')
+            root.children[b'file'].size = 1
+            contents = tarwrite.outline(root, archive.fileno())
+        elif tool.reads_tar:
             tarwrite.write(root, [], archive.fileno())
             archive.seek(0)
         else:
             source = os.path.join(work, 'tree')
             os.mkdir(source)
         args = tool.arguments(output, compression, str(uuid.UUID(int=1)),
-                              source)
+                              source, notes)
         try:
             done = subprocess.run(args, stdin=archive, capture_output=True,
                                   timeout=_TIMEOUT, env=environment(work),
@@ -130,6 +135,9 @@ def probe(tool, compression, work):
         raise errors.StoreError('%s fails (%d): %s' % (
             ' '.join(args), done.returncode,
             done.stderr.decode('utf-8', 'replace').strip()[-500:]))
+    if notes is not None:
+        with open(notes, 'rb') as said:
+            diskfill.places(said.fileno(), contents, os.stat(output).st_size)
 
 
 def watch(pid, log):

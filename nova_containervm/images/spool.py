@@ -26,7 +26,6 @@ from nova_containervm.images import names
 from nova_containervm.images import nodes
 from nova_containervm.images import tarread
 
-
 #: What contents begin at a multiple of, in bytes; zeros are between them.
 ALIGNED = 4096
 

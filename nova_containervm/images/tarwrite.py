@@ -124,6 +124,15 @@ def walk(root):
             known.setdefault(id(child), where)
 
 
+def _members(root):
+    """Yield the headers of each member, and its node if contents follow."""
+    for path, node, link in walk(root):
+        follows = node.kind == tarread.REG and link is None and node.size
+        yield (header(b'./' + path if path else b'./', node,
+                      b'./' + link if link else None),
+               node if follows else None)
+
+
 def write(root, spools, out_fd):
     """Write the archive of a merged tree.
 
@@ -132,12 +141,10 @@ def write(root, spools, out_fd):
     :param out_fd: a pipe
     """
     batch, size = [], 0
-    for path, node, link in walk(root):
-        data = header(b'./' + path if path else b'./', node,
-                      b'./' + link if link else None)
+    for data, node in _members(root):
         batch.append(data)
         size += len(data)
-        if node.kind == tarread.REG and link is None and node.size:
+        if node is not None:
             if node.size <= _SMALL:
                 data = os.pread(spools[node.spool], node.size, node.start)
                 batch.append(_padded(data))
@@ -164,37 +171,30 @@ def outline(root, out_fd):
     """
     places = {}
     batch, size, at = [], 0, 0
-    for path, node, link in walk(root):
-        data = header(b'./' + path if path else b'./', node,
-                      b'./' + link if link else None)
+    for data, node in _members(root):
         batch.append(data)
         size += len(data)
-        if node.kind == tarread.REG and link is None and node.size:
-            places[at + size] = node
+        at += len(data)
+        if node is not None:
+            places[at] = node
             hole = node.size + -node.size % tarread.BLOCK
+            at += hole
             # A block of the host would be written all the same.
             if hole < _HOLE:
                 batch.append(bytes(hole))
                 size += hole
             else:
-                _flush_at(batch, out_fd, at)
-                at += size + hole
+                _flush(batch, out_fd)
                 size = 0
+                os.lseek(out_fd, hole, os.SEEK_CUR)
         if size > _BATCH:
-            _flush_at(batch, out_fd, at)
-            at += size
+            _flush(batch, out_fd)
             size = 0
     batch.append(_END)
-    _flush_at(batch, out_fd, at)
+    _flush(batch, out_fd)
+    # Who reads it may have the same descriptor.
+    os.lseek(out_fd, 0, os.SEEK_SET)
     return places
-
-
-def _flush_at(batch, out_fd, at):
-    data = memoryview(b''.join(batch))
-    batch.clear()
-    while data:
-        done = os.pwrite(out_fd, data, at)
-        data, at = data[done:], at + done
 
 
 def _flush(batch, out_fd):
